@@ -1,0 +1,44 @@
+// One pool per process and one pattern: parallel_for over numbered chunks, claimed from one atomic.
+// The caller is worker zero; there is no nesting; a busy pool makes the caller run alone; a fork starts afresh.
+#pragma once
+
+#include <cstdint>
+
+namespace octavo {
+
+// Threads worth using here: affinity mask and cgroup quota.
+int default_threads();
+
+// A parallel region spans one Session::run: its workers spin between the steps and go to sleep shortly after it.
+// With threads == 1 (or when another region holds the pool) no synchronisation happens at all.
+class Region {
+ public:
+  explicit Region(int threads);
+  ~Region();
+  Region(const Region&) = delete;
+  Region& operator=(const Region&) = delete;
+
+  int threads() const { return threads_; }
+
+  // Calls body(context, chunk, worker) once for each chunk in [0, chunks); worker is in [0, threads()).
+  // Which worker takes which chunk is not determined: results must not depend on it. body must not throw.
+  using Body = void (*)(void* context, int64_t chunk, int worker);
+  void run(int64_t chunks, Body body, void* context);
+
+  template <class F>
+  void parallel_for(int64_t chunks, F&& f) {  // f(chunk, worker)
+    run(chunks, [](void* c, int64_t i, int w) { (*static_cast<F*>(c))(i, w); }, const_cast<void*>(static_cast<const void*>(&f)));
+  }
+
+  // How many chunks a job of `work` units (any unit) should be cut into, when a chunk must not be smaller than `grain`.
+  int64_t chunks_for(int64_t work, int64_t grain) const {
+    if (threads_ == 1 || work <= grain) return 1;
+    int64_t n = work / (grain > 0 ? grain : 1), cap = int64_t(threads_) * 4;
+    return n < 1 ? 1 : n > cap ? cap : n;
+  }
+
+ private:
+  int threads_;
+};
+
+}  // namespace octavo
