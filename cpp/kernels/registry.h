@@ -1,4 +1,4 @@
-// Which kernel serves which level. kernels.def is the only list: one line a (family, ISA).
+// Which kernel serves which level. kernels.def is the only list: one line a (family, table type, ISA).
 #pragma once
 
 #include <string>
@@ -8,8 +8,9 @@
 
 namespace octavo {
 
-// A kernel family `f` is a POD table of function pointers, `struct F`, in kernels/f/f.h; each ISA file defines one
-// `extern const F f_<isa>`. This returns the table of the best level at or below `isa` and notes that it was used.
+// A kernel family `f` is a POD table of function pointers, `struct F`, in kernels/f/f.h, which also declares
+// `extern const F f_scalar, f_avx2, ...;`. Each ISA file defines its own. This returns the table (a `const F*`) of the best
+// level at or below `isa` and notes that it was used. kernels/f/f.h wraps it: `const F& f(Isa isa)`.
 const void* find_kernel(const char* family, Isa isa);
 
 struct KernelInfo {
