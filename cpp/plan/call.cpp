@@ -1,0 +1,293 @@
+#include "plan/call.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "core/arith.h"
+
+namespace octavo {
+namespace {
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void* at(void* base, size_t offset) { return static_cast<char*>(base) + offset; }
+
+}  // namespace
+
+void fill_border(const View& v, uint8_t byte) {
+  const size_t size = size_of(v.dtype);
+  const int64_t height = v.shape[1], width = v.shape[2];
+  const size_t left = size_t(v.border.left * v.pixel_pitch) * size, right = size_t(v.border.right * v.pixel_pitch) * size;
+  const size_t row = size_t(v.row_pitch) * size;
+  for (int64_t n = 0; n < v.shape[0]; n++) {
+    char* image = static_cast<char*>(v.data) + size_t(n * v.image_pitch) * size;
+    char* top = image - left - size_t(v.border.top) * row;
+    std::memset(top, byte, size_t(v.border.top) * row + left);
+    const size_t inner = size_t(width * v.pixel_pitch) * size;
+    // The right edge of one row and the left edge of the next are neighbours.
+    for (int64_t y = 0; y < height; y++) std::memset(image + size_t(y) * row + inner, byte, right + (y + 1 < height ? left : 0));
+    std::memset(image + size_t(height) * row - left, byte, size_t(v.border.bottom) * row);
+  }
+}
+
+void copy_dense(const View& from, void* to) {
+  const size_t size = size_of(from.dtype);
+  if (from.dense() || from.elements() == 0) {
+    if (from.bytes() > 0) std::memcpy(to, from.data, from.bytes());
+    return;
+  }
+  const int rank = from.shape.rank;
+  const int64_t channels = from.shape[-1], width = rank > 1 ? from.shape[-2] : 1, height = rank > 2 ? from.shape[-3] : 1;
+  const int64_t images = from.elements() / (channels * width * height);
+  auto* out = static_cast<char*>(to);
+  for (int64_t n = 0; n < images; n++)
+    for (int64_t y = 0; y < height; y++)
+      for (int64_t x = 0; x < width; x++, out += size_t(channels) * size)
+        std::memcpy(out,
+                    static_cast<const char*>(from.data) +
+                        size_t(n * from.image_pitch + y * from.row_pitch + x * from.pixel_pitch) * size,
+                    size_t(channels) * size);
+}
+
+std::unique_ptr<Call::State> make_state(const Program& program, const Instance& instance) {
+  const Plan& plan = *program.plan;
+  auto state = std::make_unique<Call::State>();
+  state->arena = Buffer(instance.arena_bytes());
+  state->inputs.assign(plan.inputs.size(), nullptr);
+  state->outputs.assign(plan.outputs.size(), nullptr);
+  state->spare_outputs.resize(plan.outputs.size());
+  state->heap_views.resize(plan.values.size());
+  state->heap.resize(plan.values.size());
+  const auto add = [&](int32_t value) {
+    const auto index = int32_t(state->views.size());
+    if (value < 0) {
+      state->views.emplace_back();
+      return;
+    }
+    const Place& p = instance.places()[value];
+    state->views.push_back(p.view);
+    if (p.home == Home::arena) state->views.back().data = at(state->arena.data(), p.offset);
+    if (p.home == Home::input || p.home == Home::output)
+      state->patches.push_back({index, p.slot, p.offset, p.home == Home::output});
+  };
+  for (int32_t step : instance.schedule()) {
+    const StepDef& s = plan.steps[step];
+    Call::State::Ready r;
+    r.step = step;
+    r.op = program.ops[step].get();
+    r.scratch = static_cast<uint8_t*>(at(state->arena.data(), instance.scratch_offset()[step]));
+    r.in = int32_t(state->views.size());
+    r.inputs = int32_t(s.inputs.size());
+    for (int32_t v : s.inputs) add(v);
+    r.out = int32_t(state->views.size());
+    r.outputs = int32_t(s.outputs.size());
+    for (int32_t v : s.outputs) add(v);
+    state->ready.push_back(r);
+  }
+  return state;
+}
+
+Call::Call(Session& session, std::shared_ptr<const Instance> instance, std::unique_ptr<State> state)
+    : session_(session), instance_(std::move(instance)), state_(std::move(state)) {}
+
+Call::~Call() {
+  if (state_ == nullptr) return;
+  for (size_t k = 0; k < state_->outputs.size(); k++) state_->outputs[k] = nullptr;
+  for (Buffer& b : state_->heap) b = Buffer();
+  session_.give_back(instance_, std::move(state_));
+}
+
+const Shape* Call::output_shape(int k) const {
+  const Place& p = instance_->places()[session_.plan().outputs[k].value];
+  return p.home == Home::unknown ? nullptr : &p.view.shape;
+}
+
+size_t Call::arena_bytes() const { return state_->arena.size(); }
+
+void Call::set_slot(Home home, int slot, void* data) {
+  const bool output = home == Home::output;
+  (output ? state_->outputs : state_->inputs)[slot] = data;
+  for (const State::Patch& p : state_->patches)
+    if (p.slot == slot && p.output == output) state_->views[p.index].data = at(data, p.offset);
+}
+
+void Call::set_input(int k, const void* data) { set_slot(Home::input, k, const_cast<void*>(data)); }
+void Call::set_output(int k, void* data) { set_slot(Home::output, k, data); }
+
+// Where value v is now. Valid for values whose writer has run.
+View Call::value(int32_t v) const {
+  const Place& p = instance_->places()[v];
+  View view = p.view;
+  switch (p.home) {
+    case Home::unknown:
+      return state_->heap_views[v];
+    case Home::known:
+      break;
+    case Home::arena:
+      view.data = at(state_->arena.data(), p.offset);
+      break;
+    case Home::input:
+      view.data = at(state_->inputs[p.slot], p.offset);
+      break;
+    case Home::output:
+      view.data = at(state_->outputs[p.slot], p.offset);
+      break;
+  }
+  return view;
+}
+
+void Call::run(const Observer* observer, const std::vector<char>* watched) {
+  const FpScope rounding;
+  const Plan& plan = session_.plan();
+  for (size_t k = 0; k < plan.outputs.size(); k++) {
+    if (state_->outputs[k] != nullptr) continue;
+    const Shape* shape = output_shape(int(k));
+    if (shape == nullptr) continue;
+    View v;
+    v.dtype = plan.values[plan.outputs[k].value].dtype;
+    v.shape = *shape;
+    if (state_->spare_outputs[k].size() < v.bytes() || state_->spare_outputs[k].data() == nullptr)
+      state_->spare_outputs[k] = Buffer(v.bytes());
+    set_slot(Home::output, int(k), state_->spare_outputs[k].data());
+  }
+  run_static(observer, watched);
+  if (instance_->dynamic_from() < int(plan.steps.size())) run_dynamic(observer, watched);
+  for (size_t k = 0; k < plan.outputs.size(); k++) {
+    if (instance_->output_in_place(int(k)) || output_shape(int(k)) == nullptr) continue;
+    copy_dense(value(plan.outputs[k].value), state_->outputs[k]);
+  }
+}
+
+void Call::run_static(const Observer* observer, const std::vector<char>* watched) {
+  const Program& program = session_.program_;
+  const auto notify = [&](int from, int to) {  // values of steps [from, to) are there now
+    for (int step = from; step < to; step++)
+      for (int32_t v : program.plan->steps[step].outputs)
+        if ((*watched)[v]) (*observer)(v, value(v));
+  };
+  if (observer != nullptr) {
+    for (int32_t v : program.plan->inputs)
+      if ((*watched)[v]) (*observer)(v, value(v));
+  }
+  Region pool(program.threads);
+  int seen = 0;
+  for (const State::Ready& r : state_->ready) {
+    for (const BorderFill& f : instance_->fills()[r.step]) fill_border(value(f.value), f.byte);
+    RunContext ctx{&state_->views[r.in], &state_->views[r.out], r.inputs, r.outputs, r.scratch, pool};
+    const int64_t start = session_.options_.profile ? now_ns() : 0;
+    r.op->run(ctx);
+    if (session_.options_.profile) {
+      session_.nanoseconds_[r.step].fetch_add(now_ns() - start, std::memory_order_relaxed);
+      session_.calls_[r.step].fetch_add(1, std::memory_order_relaxed);
+    }
+    if (observer != nullptr) {
+      notify(seen, r.step + 1);
+      seen = r.step + 1;
+    }
+  }
+  if (observer != nullptr) notify(seen, instance_->dynamic_from());
+}
+
+void Call::run_dynamic(const Observer* observer, const std::vector<char>* watched) {
+  const Program& program = session_.program_;
+  const Plan& plan = *program.plan;
+  std::vector<int> last(plan.values.size(), -1);
+  for (size_t v = 0; v < plan.values.size(); v++) {
+    for (int reader : program.readers[v]) last[v] = std::max(last[v], reader);
+    if (program.is_output[v]) last[v] = int(plan.steps.size());
+  }
+  for (int step = instance_->dynamic_from(); step < int(plan.steps.size()); step++) {
+    const int64_t start = session_.options_.profile ? now_ns() : 0;
+    run_dynamic_step(step);
+    if (session_.options_.profile) {
+      session_.nanoseconds_[step].fetch_add(now_ns() - start, std::memory_order_relaxed);
+      session_.calls_[step].fetch_add(1, std::memory_order_relaxed);
+    }
+    if (observer != nullptr)
+      for (int32_t v : plan.steps[step].outputs)
+        if ((*watched)[v]) (*observer)(v, value(v));
+    for (int32_t v : plan.steps[step].inputs)
+      if (v >= 0 && last[v] <= step && instance_->places()[v].home == Home::unknown) state_->heap[v] = Buffer();
+  }
+}
+
+// Infer, allocate, run: the slow and general way, used from the first step whose shapes depend on data.
+void Call::run_dynamic_step(int step) {
+  const Program& program = session_.program_;
+  const StepDef& s = program.plan->steps[step];
+  std::vector<View> in, out;
+  std::vector<Buffer> dense_copies;
+  for (int32_t v : s.inputs) {
+    in.push_back(v < 0 ? View{} : value(v));
+    View& view = in.back();
+    if (v < 0 || view.dense()) continue;
+    dense_copies.emplace_back(view.bytes());
+    copy_dense(view, dense_copies.back().data());
+    view.data = dense_copies.back().data();
+    view.border = {};
+    view.set_dense_pitches();
+  }
+  const auto keep = [&](size_t k, DType dtype, const Shape& shape, Buffer memory) {
+    const int32_t v = s.outputs[k];
+    View& view = state_->heap_views[v];
+    view = View{};
+    view.dtype = dtype;
+    view.shape = shape;
+    view.data = memory.data();
+    view.set_dense_pitches();
+    state_->heap[v] = std::move(memory);
+  };
+  const Op* op = program.ops[step].get();
+  if (op == nullptr) {
+    if (!session_.options_.host)
+      fail(ErrorKind::unsupported, "node '%s' runs as a Python step, which this runtime has not", s.name.c_str());
+    std::vector<HostTensor> results = session_.options_.host(int(s.i("callback")), in);
+    if (results.size() != s.outputs.size())
+      fail(ErrorKind::internal, "node '%s': the Python step gave %zu results instead of %zu", s.name.c_str(),
+           results.size(), s.outputs.size());
+    for (size_t k = 0; k < results.size(); k++) {
+      const ValueDef& def = program.plan->values[s.outputs[k]];
+      if (results[k].dtype != def.dtype)
+        fail(ErrorKind::invalid_model, "node '%s': result '%s' is %s, but the graph declares %s", s.name.c_str(),
+             def.name.c_str(), name_of(results[k].dtype), name_of(def.dtype));
+      keep(k, results[k].dtype, results[k].shape, std::move(results[k].memory));
+    }
+    return;
+  }
+  InferContext infer{s, in, std::vector<Shape>(s.outputs.size()), false};
+  op->infer(infer);
+  if (infer.need_value) fail(ErrorKind::internal, "node '%s': its shape cannot be determined", s.name.c_str());
+  for (size_t k = 0; k < s.outputs.size(); k++) {
+    View v;
+    v.dtype = program.plan->values[s.outputs[k]].dtype;
+    v.shape = infer.out[k];
+    int64_t n = int64_t(size_of(v.dtype));
+    for (int i = 0; i < v.shape.rank; i++)
+      if (v.shape[i] < 0 || __builtin_mul_overflow(n, v.shape[i], &n))
+        fail(ErrorKind::invalid_argument, "node '%s': its output would be too large", s.name.c_str());
+    keep(k, v.dtype, v.shape, Buffer(size_t(n)));
+    out.push_back(state_->heap_views[s.outputs[k]]);
+  }
+  if (op->alias_of() >= 0) {
+    if (out[0].bytes() > 0) std::memcpy(out[0].data, in[op->alias_of()].data, out[0].bytes());
+    return;
+  }
+  Buffer scratch(op->scratch_bytes(in.data(), out.data(), program.threads));
+  Region pool(program.threads);
+  RunContext ctx{in.data(), out.data(), int(in.size()), int(out.size()), scratch.as<uint8_t>(), pool};
+  op->run(ctx);
+}
+
+View Call::output_view(int k) const {
+  View v = value(session_.plan().outputs[k].value);
+  if (output_shape(k) != nullptr) {
+    v.data = state_->outputs[k];
+    v.set_dense_pitches();
+  }
+  return v;
+}
+
+}  // namespace octavo

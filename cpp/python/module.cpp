@@ -1,0 +1,82 @@
+// octavo._core: the native module.
+#include "kernels/registry.h"
+#include "plan/session.h"
+#include "python/bind.h"
+
+namespace octavo::python {
+namespace {
+
+const char* class_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::invalid_argument: return "InvalidArgument";
+    case ErrorKind::invalid_model: return "InvalidModel";
+    case ErrorKind::unsupported: return "Unsupported";
+    case ErrorKind::out_of_memory: return "OutOfMemory";
+    case ErrorKind::io: return "IoError";
+    case ErrorKind::internal: return "Error";
+  }
+  return "Error";
+}
+
+void translate(std::exception_ptr p) {
+  try {
+    if (p) std::rethrow_exception(p);
+  } catch (const Error& e) {
+    const py::object type = py::module_::import("octavo.errors").attr(class_of(e.kind()));
+    py::set_error(type, e.what());
+  }
+}
+
+// fn over an array, through the very operator the engine runs: what lookup tables are made with.
+py::array unary(const std::string& fn, const py::array& x, const py::dict& attrs) {
+  PlanBuilder b;
+  const View in = view_of(py::array::ensure(x, py::array::c_style));
+  std::vector<Dim> dims;
+  for (int i = 0; i < in.shape.rank; i++) dims.push_back(PlanBuilder::size(in.shape[i]));
+  const int32_t from = b.add_input("x", in.dtype, dims), to = b.add_value("y", in.dtype, in.shape.rank, dims);
+  StepDef step{"Unary", "table", {from}, {to}, {{"fn", fn}}};
+  for (const auto& [key, value] : attrs) step.attrs[key.cast<std::string>()] = value.cast<double>();
+  b.add_step(std::move(step));
+  b.add_output("y", to);
+  Session s(b.build(), {"", 1, false, {}});
+  const auto call = s.prepare({in.shape});
+  py::array y = empty_array(in.dtype, in.shape);
+  const py::array dense = py::array::ensure(x, py::array::c_style);
+  call->set_input(0, dense.data());
+  call->set_output(0, y.mutable_data());
+  call->run();
+  return y;
+}
+
+py::list kernels() {
+  py::list out;
+  for (const KernelInfo& k : kernel_list()) out.append(py::make_tuple(k.family, name_of(k.isa), k.exercised));
+  return out;
+}
+
+py::list isas() {
+  py::list out;
+  for (Isa isa : compiled_isas()) out.append(py::make_tuple(name_of(isa), supported(isa)));
+  return out;
+}
+
+}  // namespace
+}  // namespace octavo::python
+
+PYBIND11_MODULE(_core, m) {
+  using namespace octavo;
+  using namespace octavo::python;
+  m.doc() = "The C++ core of octavo: plans, sessions and kernels. Use it through the octavo package.";
+  py::register_exception_translator(&translate);
+  bind_plan(m);
+  bind_session(m);
+  m.def("unary", &unary, py::arg("fn"), py::arg("x"), py::arg("attrs") = py::dict());
+  m.def("kernels", &kernels, "[(family, ISA level, exercised in this process)]");
+  m.def("isas", &isas, "[(ISA level compiled in, supported by this CPU)]");
+  m.def("best_isa", [] { return name_of(best_isa()); });
+  m.def("op_names", &op_names, "Plan operators this build knows.");
+  m.def("default_threads", &default_threads);
+  m.def("bytes_held", &bytes_held, "Bytes the core holds now (packed weights, arenas, plans).");
+  m.def("bytes_peak", &bytes_peak, "The most bytes the core has held.");
+  m.attr("compiler") = "gcc-compatible " __VERSION__;
+}
