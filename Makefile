@@ -1,0 +1,66 @@
+# Everything is reached through these targets; `make demo` and `make test` set up all they need on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD := build/native
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+SOURCES := $(shell find cpp python -name '*.cpp' -o -name '*.h' -o -name '*.inl' -o -name '*.def' -o -name '*.py' -o -name '*.onnx') \
+           CMakeLists.txt pyproject.toml
+
+.PHONY: demo test bench lint format dev native test-native test-python clean
+
+demo: $(VENV)/installed          ## install octavo and classify 1,000 images with the embedded network
+	$(BIN)/octavo demo
+
+test: test-native test-python    ## the whole suite
+
+test-python: $(VENV)/test-tools
+	$(BIN)/python -m pytest -q
+
+test-native: native              ## the C++ programs, without Python
+	cd $(BUILD) && $(abspath $(BIN))/ctest --output-on-failure
+
+native: $(VENV)/build-tools      ## the library, octavo-run, octavo-selftest, octavo-bench
+	$(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -S . -B $(BUILD) -DOCTAVO_WERROR=ON
+	$(BIN)/cmake --build $(BUILD) -j $(JOBS)
+
+bench: native $(VENV)/bench-tools ## kernels, whole models, and peers side by side
+	$(BUILD)/octavo-bench
+	$(BIN)/python -m pytest bench --benchmark-enable -q
+
+lint: $(VENV)/test-tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	git ls-files '*.cpp' '*.h' '*.inl' | xargs $(BIN)/clang-format --dry-run -Werror
+
+format: $(VENV)/test-tools
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format -q .
+	git ls-files '*.cpp' '*.h' '*.inl' | xargs $(BIN)/clang-format -i
+
+dev: $(VENV)/test-tools          ## an editable install: Python changes need no rebuild
+	$(BIN)/pip install -q scikit-build-core pybind11
+	$(BIN)/pip install --no-build-isolation -q -e . --config-settings=build-dir=build/dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python $(SOURCES)
+	$(BIN)/pip install -q .
+	@touch $@
+
+$(VENV)/build-tools: $(VENV)/bin/python
+	$(BIN)/pip install -q cmake ninja
+	@touch $@
+
+$(VENV)/test-tools: $(VENV)/installed
+	$(BIN)/pip install -q '.[test]'
+	@touch $@
+
+$(VENV)/bench-tools: $(VENV)/installed
+	$(BIN)/pip install -q '.[bench]'
+	@touch $@
+
+clean:
+	rm -rf build $(VENV)
