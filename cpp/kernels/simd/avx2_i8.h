@@ -100,6 +100,18 @@ inline void widen(VB x, VI& a, VI& b, VI& c, VI& d) {
   c = _mm256_unpacklo_epi16(hi, z), d = _mm256_unpackhi_epi16(hi, z);
 }
 
+// Dword s of 128-bit block g goes to dword 2 * s + g: vectors packed side by side become contiguous.
+inline VB gather_blocks(VB x) { return _mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)); }
+template <int i>
+inline void store_quarter(void* p, VB x) {
+  const int64_t v = _mm256_extract_epi64(x, i);
+  __builtin_memcpy(p, &v, 8);
+}
+template <int i>
+inline void store_half(void* p, VB x) {
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_extracti128_si256(x, i));
+}
+
 struct Table {
   const uint8_t* t;
 };

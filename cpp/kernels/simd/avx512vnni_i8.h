@@ -12,10 +12,17 @@
 //                           unpack16(unpack8(..)) as well: nothing is ever permuted back
 //   adds16                  saturating int16 addition
 //   min_f/max_f(a, b)       b when a is NaN;  zero_nan: NaN -> 0
+//   gather_blocks           dword s of 128-bit block g moves to dword s * blocks + g
+//   store_quarter/_half<i>  stores that part of a vector
 //   load_table, lookup      y = t[x] for a 256-byte table
 #pragma once
 
+// GCC's own _mm512_undefined_* values trip these warnings once inlined.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #include <cstddef>
 #include <cstdint>
@@ -89,6 +96,20 @@ inline void widen(VB x, VI& a, VI& b, VI& c, VI& d) {
   const __m512i lo = _mm512_unpacklo_epi8(x, z), hi = _mm512_unpackhi_epi8(x, z);
   a = _mm512_unpacklo_epi16(lo, z), b = _mm512_unpackhi_epi16(lo, z);
   c = _mm512_unpacklo_epi16(hi, z), d = _mm512_unpackhi_epi16(hi, z);
+}
+
+// Dword s of 128-bit block g goes to dword 4 * s + g: vectors packed side by side become contiguous.
+inline VB gather_blocks(VB x) {
+  return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), x);
+}
+// Quarter or half i of a vector.
+template <int i>
+inline void store_quarter(void* p, VB x) {
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_extracti32x4_epi32(x, i));
+}
+template <int i>
+inline void store_half(void* p, VB x) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_extracti64x4_epi64(x, i));
 }
 
 // No VBMI at this level, so a byte table is sixteen in-block shuffles: row r serves the bytes whose high nibble is r.

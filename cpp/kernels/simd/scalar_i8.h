@@ -62,24 +62,25 @@ inline void store_b(void* p, VB x, int n) {
 }
 inline void store_b(void* p, VB x) { store_b(p, x, kBytes); }
 
+// Copies, not typed accesses: kernels reinterpret int32 rows as float ones in place.
 inline VI load_i(const int32_t* p, int n) {
   VI r = {};
-  for (int i = 0; i < n; i++) r.v[i] = p[i];
+  for (int i = 0; i < n; i++) __builtin_memcpy(r.v + i, p + i, 4);
   return r;
 }
 inline VI load_i(const int32_t* p) { return load_i(p, kLanes); }
 inline void store_i(int32_t* p, VI x, int n) {
-  for (int i = 0; i < n; i++) p[i] = x.v[i];
+  for (int i = 0; i < n; i++) __builtin_memcpy(p + i, x.v + i, 4);
 }
 inline void store_i(int32_t* p, VI x) { store_i(p, x, kLanes); }
 inline VF load_f(const float* p, int n) {
   VF r = {};
-  for (int i = 0; i < n; i++) r.v[i] = p[i];
+  for (int i = 0; i < n; i++) __builtin_memcpy(r.v + i, p + i, 4);
   return r;
 }
 inline VF load_f(const float* p) { return load_f(p, kLanes); }
 inline void store_f(float* p, VF x, int n) {
-  for (int i = 0; i < n; i++) p[i] = x.v[i];
+  for (int i = 0; i < n; i++) __builtin_memcpy(p + i, x.v + i, 4);
 }
 inline void store_f(float* p, VF x) { store_f(p, x, kLanes); }
 
@@ -189,6 +190,16 @@ inline VB xor_b(VB a, VB b) {
 }
 inline void widen(VB x, VI& a, VI& b, VI& c, VI& d) {
   for (int i = 0; i < 4; i++) a.v[i] = x.v[i], b.v[i] = x.v[4 + i], c.v[i] = x.v[8 + i], d.v[i] = x.v[12 + i];
+}
+
+inline VB gather_blocks(VB x) { return x; }
+template <int i>
+inline void store_quarter(void* p, VB x) {
+  __builtin_memcpy(p, x.v + 4 * i, 4);
+}
+template <int i>
+inline void store_half(void* p, VB x) {
+  __builtin_memcpy(p, x.v + 8 * i, 8);
 }
 
 struct Table {

@@ -1,0 +1,89 @@
+// Tiles of 6 x 2 ymm accumulators; AVX2 has no exact byte product, so it multiplies int16.
+#include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/simd/avx2_i8.h"
+
+namespace octavo {
+namespace avx2 {
+namespace {
+
+#define OCTAVO_GEMM_S8_OWN_TILE
+#include "kernels/gemm_s8/tile.inl"
+
+constexpr int kChunk = 256;  // bytes of a segment that are widened at a time
+
+// Widens n bytes (a multiple of four, at most kChunk) to int16 without reading behind them.
+OCTAVO_INLINE void widen_row(int16_t* to, const uint8_t* a, int n) {
+  int k = 0;
+  for (; k + 16 <= n; k += 16)
+    _mm256_store_si256(reinterpret_cast<__m256i*>(to + k),
+                       _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a + k))));
+  for (; k < n; k += 4) {
+    int32_t x;
+    __builtin_memcpy(&x, a + k, 4);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to + k), _mm_cvtepu8_epi16(_mm_cvtsi32_si128(x)));
+  }
+}
+
+// Exact: inputs widened once for each tile, weights widened at packing, vpmaddwd on pairs of k.
+template <int MR, int NR>
+__attribute__((noinline)) void tile(const GemmS8Tile& t) {
+  alignas(32) int16_t x[MR][kChunk];
+  VI acc[MR][NR];
+  OCTAVO_UNROLL
+  for (int j = 0; j < NR; j++) {
+    const VI v = load_i(t.bias + j * kLanes);
+    OCTAVO_UNROLL
+    for (int i = 0; i < MR; i++) acc[i][j] = v;
+  }
+  const int16_t* b = static_cast<const int16_t*>(t.b);
+  for (int o = 0; o < t.outer; o++)
+    for (int s = 0; s < t.inner; s++) {
+      const uint8_t* a = t.a + o * t.segment_outer + s * t.segment_inner;
+      for (int64_t bytes = 4 * int64_t(t.groups); bytes > 0; bytes -= kChunk, a += kChunk) {
+        const int n = bytes < kChunk ? int(bytes) : kChunk;
+        for (int i = 0; i < MR; i++) widen_row(x[i], a + i * t.lda, n);
+        const int16_t* p = x[0];
+#pragma GCC unroll 1
+        for (int k = 0; k < n; k += 2, b += 16 * NR, p += 2) {
+          VB w[NR];
+          OCTAVO_UNROLL
+          for (int j = 0; j < NR; j++) w[j] = load_b(b + 16 * j);
+          OCTAVO_UNROLL
+          for (int i = 0; i < MR; i++) {
+            const VB u = set1_4(p + i * kChunk);
+            OCTAVO_UNROLL
+            for (int j = 0; j < NR; j++) acc[i][j] = add_i(acc[i][j], _mm256_madd_epi16(u, w[j]));
+          }
+        }
+      }
+    }
+  store_tile<MR, NR>(acc, t);
+}
+
+// Row-major bytes to int16 [k / 2][2][8][2]; k is rounded up to a multiple of four.
+void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip) {
+  int16_t* to = static_cast<int16_t*>(panel);
+  const __m128i f = _mm_set1_epi8(char(flip));
+  for (int64_t i = 0; i < (k + 3) / 4 * 4; i += 2, to += 32) {
+    __m128i r[2];
+    for (int q = 0; q < 2; q++)
+      r[q] =
+          i + q < k ? _mm_xor_si128(_mm256_castsi256_si128(load_b(b + (i + q) * ldb, cols)), f) : _mm_setzero_si128();
+    store_b(to, _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(r[0], r[1])));
+    store_b(to + 16, _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(r[0], r[1])));
+  }
+}
+
+constexpr GemmS8 kTable = {
+    "avx2",   kLanes,     2,           true,      false,
+    60000,    2,          {6, 6},      {6, 6},    {{OCTAVO_TILES_6(1)}, {OCTAVO_TILES_6(2)}},
+    add_rows, table_rows, to_f32_rows, pack_rows,
+};
+
+}  // namespace
+}  // namespace avx2
+
+extern const GemmS8 gemm_s8_avx2;
+const GemmS8 gemm_s8_avx2 = avx2::kTable;
+
+}  // namespace octavo

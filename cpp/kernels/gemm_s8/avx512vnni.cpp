@@ -1,0 +1,36 @@
+// Tiles of up to 28 zmm accumulators around vpdpbusd.
+#include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/simd/avx512vnni_i8.h"
+
+namespace octavo {
+namespace avx512vnni {
+namespace {
+
+inline VB gemm_input(VB x) { return x; }
+
+#include "kernels/gemm_s8/tile.inl"
+
+constexpr GemmS8 kTable = {
+    "avx512vnni",
+    kLanes,
+    4,
+    false,
+    false,
+    150000,
+    4,
+    {14, 12, 8, 7},
+    {14, 14, 9, 7},
+    {{OCTAVO_TILES_14(1)}, {OCTAVO_TILES_14(2)}, {OCTAVO_TILES_9(3)}, {OCTAVO_TILES_7(4)}},
+    add_rows,
+    table_rows,
+    to_f32_rows,
+    pack_rows,
+};
+
+}  // namespace
+}  // namespace avx512vnni
+
+extern const GemmS8 gemm_s8_avx512vnni;
+const GemmS8 gemm_s8_avx512vnni = avx512vnni::kTable;
+
+}  // namespace octavo

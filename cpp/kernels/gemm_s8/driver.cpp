@@ -1,0 +1,112 @@
+// Cuts a job into chunks of tiles and panels, and runs the micro-kernels over them.
+#include "kernels/gemm_s8/driver.h"
+
+#include <algorithm>
+
+namespace octavo {
+namespace {
+
+constexpr size_t kBlock = 384 << 10;  // bytes of weights that stay in the second-level cache while rows pass
+
+struct Cut {
+  const GemmS8Job& job;
+  const GemmS8Packed& b;
+  const GemmS8& kernel;
+  const uint8_t* panels;
+  const int32_t* bias;
+  const float* m;
+  int64_t tiles_per_line, base, extra;  // the first `extra` tiles of a line have base + 1 rows
+};
+
+void finish(const Cut& cut, const GemmS8Packed::Panel& q, int64_t n, int64_t line, int64_t first, int64_t rows,
+            void* c) {
+  const GemmS8Job& job = cut.job;
+  const GemmS8Epilogue& e = job.epilogue;
+  const int64_t at = n * job.z.image + line * job.z.line + first * job.z.row + q.first;
+  if (e.kind == GemmS8Epilogue::Kind::u8) {
+    uint8_t* y = static_cast<uint8_t*>(c);
+    if (e.z) cut.kernel.add(y, job.out.row, e.z + at, job.z.row, rows, q.cols, e.add);
+    if (e.table) cut.kernel.table(y, job.out.row, rows, q.cols, e.table);
+  } else if (e.kind == GemmS8Epilogue::Kind::f32) {
+    cut.kernel.to_f32(c, job.out.row, rows, q.cols, e.m + q.first, e.scale, e.bias_f ? e.bias_f + q.first : nullptr,
+                      e.z_f ? e.z_f + at : nullptr, job.z.row);
+    if (e.act)
+      for (int64_t r = 0; r < rows; r++) e.act(static_cast<float*>(c) + r * job.out.row, q.cols, e.act_context);
+  }
+}
+
+void run_tile(const Cut& cut, int64_t tile, int64_t p0, int64_t p1) {
+  const GemmS8Job& job = cut.job;
+  const GemmS8Epilogue& e = job.epilogue;
+  const int64_t i = tile / cut.tiles_per_line, t = tile % cut.tiles_per_line;
+  const int64_t n = i / job.in.lines_per_image, line = i % job.in.lines_per_image;
+  const int64_t first = t * cut.base + std::min(t, cut.extra), rows = cut.base + (t < cut.extra);
+  const int64_t to = n * job.out.image + line * job.out.line + first * job.out.row;
+  const bool u8 = e.kind == GemmS8Epilogue::Kind::u8;
+  GemmS8Tile k;
+  k.a = job.a + n * job.in.image + line * job.in.line + first * job.in.row;
+  k.lda = job.in.row;
+  k.parts = cut.b.parts, k.outer = job.outer, k.inner = job.inner, k.groups = cut.b.groups;
+  k.segment_outer = job.segment_outer, k.segment_inner = job.segment_inner;
+  k.ldc = job.out.row;
+  k.zp = e.zp, k.lo = e.lo, k.hi = e.hi;
+  const bool second_pass = e.kind == GemmS8Epilogue::Kind::f32 || e.z || e.table;
+  for (int64_t p = p0; p < p1; p++) {
+    const GemmS8Packed::Panel q = cut.b.panel(p);
+    k.b = cut.panels + q.offset;
+    k.bias = cut.bias + q.side;
+    k.m = cut.m + q.side;
+    k.cols = q.cols;
+    k.out = !u8 ? GemmS8Out::s32 : q.fast ? GemmS8Out::u8_fast : GemmS8Out::u8_safe;
+    k.c = u8 ? static_cast<void*>(static_cast<uint8_t*>(job.c) + to + q.first)
+             : static_cast<void*>(static_cast<int32_t*>(job.c) + to + q.first);
+    cut.kernel.tile[q.nr - 1][rows - 1](k);
+    if (second_pass) finish(cut, q, n, line, first, rows, k.c);
+  }
+}
+
+// Tiles [t0, t1) times panels [p0, p1), weights in blocks that stay in cache.
+void run_block(const Cut& cut, int64_t t0, int64_t t1, int64_t p0, int64_t p1) {
+  const int64_t block = std::max<int64_t>(1, int64_t(kBlock / std::max<size_t>(1, cut.b.panel_bytes)));
+  for (int64_t p = p0; p < p1; p += block)
+    for (int64_t t = t0; t < t1; t++) run_tile(cut, t, p, std::min(p1, p + block));
+}
+
+}  // namespace
+
+void gemm_s8(Region& pool, const GemmS8Job& job) {
+  const GemmS8Packed& b = *job.b;
+  const int64_t rows = job.in.rows;
+  if (rows <= 0 || job.in.lines <= 0 || b.n <= 0) return;
+  const GemmS8& kernel = *b.kernel;
+  const int64_t preferred = kernel.rows[b.nr - 1], most = kernel.max_rows[b.nr - 1];
+  const int64_t per_line = rows <= most ? 1 : (rows + preferred - 1) / preferred;
+  const Cut cut = {job,
+                   b,
+                   kernel,
+                   job.panels ? job.panels : b.data(),
+                   job.bias ? job.bias : b.bias(),
+                   job.m ? job.m : b.m(),
+                   per_line,
+                   rows / per_line,
+                   rows % per_line};
+  const int64_t tiles = job.in.lines * per_line;
+  // Work in units of 64 products, so that no size overflows; a fixed cost stands for the epilogue.
+  const int64_t work = tiles * (rows / per_line) * std::max<int64_t>(1, b.n * (b.k + 32) / 64);
+  const int64_t wanted = pool.chunks_for(work, int64_t(kernel.macs_per_us) * 15 / 64);
+  if (wanted <= 1) {
+    run_block(cut, 0, tiles, 0, b.panels);
+    return;
+  }
+  // Rows are cut first; panels when there are few rows, or when the weights are what has to be kept in cache.
+  const bool heavy = b.bytes > kBlock && b.panels >= wanted && tiles < 4 * wanted;
+  const int64_t row_cuts = heavy ? 1 : std::min(wanted, tiles);
+  const int64_t panel_cuts = std::min(b.panels, (wanted + row_cuts - 1) / row_cuts);
+  pool.parallel_for(row_cuts * panel_cuts, [&](int64_t chunk, int) {
+    const int64_t r = chunk % row_cuts, p = chunk / row_cuts;
+    run_block(cut, tiles * r / row_cuts, tiles * (r + 1) / row_cuts, b.panels * p / panel_cuts,
+              b.panels * (p + 1) / panel_cuts);
+  });
+}
+
+}  // namespace octavo

@@ -1,0 +1,76 @@
+// u8 x s8 matrix product and direct convolution with requantization.
+//
+//   acc[r, n] = bias[n] + sum over parts, segments and k of x[r, segment, k] * w[n, part, segment, k]     (mod 2^32)
+//   u8 out:  y = clamp(rne(fl32(acc) * m[n]) + zp, lo, hi)          (core/arith.h requantize)
+//   s32 out: y = acc
+//
+// A row is a pixel: row r starts at a + r * lda, and its K bytes lie in segments, segment (i, j) at byte
+// i * segment_outer + j * segment_inner behind the row's start. A matrix has one segment; a convolution over padded
+// NHWC has one for each kernel row (KW * C contiguous bytes) or for each tap (C bytes). A segment is read in groups of
+// four bytes, so up to three bytes behind it are read and multiplied by zero weights.
+//
+// Weights outside s8 (up to +-255) are split into parts that add up; each part walks the same segments again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace octavo {
+
+enum class GemmS8Out : int32_t {
+  u8_fast,  // packing proved that |acc * m| < 2^31, so the saturating packs do the clamping
+  u8_safe,  // clamped in float before the conversion
+  s32,
+};
+
+// One micro-kernel call: MR rows times NR vectors of columns.
+struct GemmS8Tile {
+  const uint8_t* a;
+  int64_t lda;
+  int32_t parts, outer, inner, groups;  // groups of four bytes in a segment
+  int64_t segment_outer, segment_inner;
+  const void* b;        // the packed panel
+  const int32_t* bias;  // in the panel's column order
+  const float* m;
+  void* c;
+  int64_t ldc;   // elements
+  int32_t cols;  // columns to store
+  GemmS8Out out;
+  int32_t zp, lo, hi;
+};
+
+// y = clamp(rne(fl(fl((y - za) * ra) + fl((z - zb) * rb))) + zp, lo, hi)
+struct GemmS8Add {
+  int32_t za, zb, zp, lo, hi;
+  float ra, rb;
+};
+
+constexpr int kGemmS8MaxRows = 14;
+constexpr int kGemmS8MaxVectors = 4;
+
+// What an instruction set brings. A panel is `nr` vectors of `lanes` columns, packed as
+//   [part][segment][k / k_group][nr][lanes][k_group]   (int8, or int16 if `wide`)
+// where vector j, lane l holds column j * lanes + l, or for nr == 4, (l / 4) * 16 + 4 * j + l % 4: then the packs of
+// the epilogue, which work within 128-bit blocks, leave the bytes in memory order.
+struct GemmS8 {
+  const char* isa;
+  int32_t lanes, k_group;
+  bool wide;            // weights widened to int16: no parts needed
+  bool flips;           // the kernel multiplies x - 128: packing adds 128 * sum(w) to the bias
+  int32_t macs_per_us;  // rough, for cutting chunks
+  int32_t max_vectors;
+  int32_t rows[kGemmS8MaxVectors];      // preferred tile height for each nr (index nr - 1)
+  int32_t max_rows[kGemmS8MaxVectors];  // heights 1 .. max_rows exist; never rises with nr
+  using TileFn = void (*)(const GemmS8Tile&);
+  TileFn tile[kGemmS8MaxVectors][kGemmS8MaxRows];
+  // Second passes over a finished tile while it is in L1.
+  void (*add)(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t rows, int64_t cols, const GemmS8Add& p);
+  void (*table)(uint8_t* y, int64_t ldy, int64_t rows, int64_t cols, const uint8_t* table);
+  // s32 in place to f32: fl(acc) * (scale * m[n]); + bias[n] and + z where given.
+  void (*to_f32)(void* y, int64_t ldy, int64_t rows, int64_t cols, const float* m, float scale, const float* bias,
+                 const float* z, int64_t ldz);
+  // One panel of nr == max_vectors from 4 * groups rows of bytes: b[k * ldb + n] xor flip, `cols` columns, `k` rows.
+  void (*pack_rows)(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip);
+};
+
+}  // namespace octavo

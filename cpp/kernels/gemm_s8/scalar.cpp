@@ -1,0 +1,36 @@
+// The portable kernel: the truth that every other one is compared with.
+#include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/simd/scalar_i8.h"
+
+namespace octavo {
+namespace scalar {
+namespace {
+
+inline VB gemm_input(VB x) { return x; }
+
+#include "kernels/gemm_s8/tile.inl"
+
+constexpr GemmS8 kTable = {
+    "scalar",
+    kLanes,
+    4,
+    false,
+    false,
+    1000,
+    4,
+    {4, 4, 4, 4},
+    {4, 4, 4, 4},
+    {{OCTAVO_TILES_4(1)}, {OCTAVO_TILES_4(2)}, {OCTAVO_TILES_4(3)}, {OCTAVO_TILES_4(4)}},
+    add_rows,
+    table_rows,
+    to_f32_rows,
+    pack_rows,
+};
+
+}  // namespace
+}  // namespace scalar
+
+extern const GemmS8 gemm_s8_scalar;
+const GemmS8 gemm_s8_scalar = scalar::kTable;
+
+}  // namespace octavo

@@ -1,0 +1,225 @@
+// Bodies shared by every instruction set with a four-byte dot product, and the second passes shared by all.
+// Included inside namespace octavo::<isa>, anonymous, after the SIMD vocabulary.
+
+#define OCTAVO_INLINE inline __attribute__((always_inline))
+#define OCTAVO_UNROLL _Pragma("GCC unroll 16")
+
+struct Requant {
+  VF low, high;
+  VH zp;
+  VB lo, hi;
+};
+
+template <bool kSafe>
+OCTAVO_INLINE VI scaled(VI acc, VF m, const Requant& q) {
+  VF x = mul_f(to_f(acc), m);
+  if (kSafe) x = max_f(min_f(x, q.high), q.low);
+  return to_i(x);
+}
+
+OCTAVO_INLINE VB pack4(VI a, VI b, VI c, VI d, const Requant& q) {
+  return packus16(adds16(packs32(a, b), q.zp), adds16(packs32(c, d), q.zp));
+}
+
+// Bytes [from, from + n) of x.
+OCTAVO_INLINE void store_span(uint8_t* p, VB x, int from, int n) {
+  alignas(64) uint8_t t[kBytes];
+  store_b(t, x);
+  for (int i = 0; i < n; i++) p[i] = t[from + i];
+}
+
+// Requantizes MR rows of NR vectors and stores `cols` bytes of each.
+template <int MR, int NR, bool kSafe>
+OCTAVO_INLINE void store_u8(VI (&acc)[MR][NR], const GemmS8Tile& t) {
+  uint8_t* c = static_cast<uint8_t*>(t.c);
+  const Requant q = {set1_f(float(t.lo - t.zp)), set1_f(float(t.hi - t.zp)), set1_h(int16_t(t.zp)),
+                     set1_b(uint8_t(t.lo)), set1_b(uint8_t(t.hi))};
+  VF m[NR];
+  OCTAVO_UNROLL
+  for (int j = 0; j < NR; j++) m[j] = load_f(t.m + j * kLanes);
+  // A packed vector holds four vectors of accumulators: one row (NR 3 or 4), two rows (NR 2) or four (NR 1).
+  constexpr int kRows = NR >= 3 ? 1 : NR == 2 ? 2 : 4;
+  const bool whole = t.cols == NR * kLanes;
+  OCTAVO_UNROLL
+  for (int i = 0; i < MR; i += kRows) {
+    VI v[4];
+    OCTAVO_UNROLL
+    for (int s = 0; s < 4; s++) {
+      const int r = NR >= 3 ? i : i + s / NR, j = NR >= 3 ? (s < NR ? s : NR - 1) : s % NR;
+      v[s] = scaled<kSafe>(acc[r < MR ? r : MR - 1][j], m[j], q);
+    }
+    VB y = pack4(v[0], v[1], v[2], v[3], q);
+    if (!kSafe) y = min_u8(max_u8(y, q.lo), q.hi);
+    if (NR < 4) y = gather_blocks(y);
+    if (NR == 4 || NR == 3) {
+      if (NR == 4 && whole)
+        store_b(c + i * t.ldc, y);
+      else
+        store_b(c + i * t.ldc, y, t.cols);
+    } else if (whole && NR == 2) {
+      store_half<0>(c + i * t.ldc, y);
+      if (i + 1 < MR) store_half<1>(c + (i + 1) * t.ldc, y);
+    } else if (whole) {
+      store_quarter<0>(c + i * t.ldc, y);
+      if (i + 1 < MR) store_quarter<1>(c + (i + 1) * t.ldc, y);
+      if (i + 2 < MR) store_quarter<2>(c + (i + 2) * t.ldc, y);
+      if (i + 3 < MR) store_quarter<3>(c + (i + 3) * t.ldc, y);
+    } else {
+      OCTAVO_UNROLL
+      for (int r = 0; r < kRows; r++)
+        if (i + r < MR) store_span(c + (i + r) * t.ldc, y, r * NR * kLanes, t.cols);
+    }
+  }
+}
+
+template <int MR, int NR>
+OCTAVO_INLINE void store_s32(VI (&acc)[MR][NR], const GemmS8Tile& t) {
+  int32_t* c = static_cast<int32_t*>(t.c);
+  if (NR < 4) {
+    OCTAVO_UNROLL
+    for (int i = 0; i < MR; i++) OCTAVO_UNROLL
+    for (int j = 0; j < NR; j++) {
+      const int n = t.cols - j * kLanes;
+      if (n >= kLanes)
+        store_i(c + i * t.ldc + j * kLanes, acc[i][j]);
+      else if (n > 0)
+        store_i(c + i * t.ldc + j * kLanes, acc[i][j], n);
+    }
+    return;
+  }
+  OCTAVO_UNROLL
+  for (int i = 0; i < MR; i++) {
+    alignas(64) int32_t row[NR * kLanes];
+    OCTAVO_UNROLL
+    for (int j = 0; j < NR; j++) store_i(row + j * kLanes, acc[i][j]);
+    int32_t* to = c + i * t.ldc;
+    // Columns go by fours: vector j, block g holds columns 16 * g + 4 * j ...
+    for (int n = 0; n < t.cols; n += 4) {
+      const int32_t* from = row + (n / 4 % 4) * kLanes + n / 16 * 4;
+      if (n + 4 <= t.cols) {
+        __builtin_memcpy(to + n, from, 16);
+      } else {
+        for (int k = 0; n + k < t.cols; k++) to[n + k] = from[k];
+      }
+    }
+  }
+}
+
+template <int MR, int NR>
+OCTAVO_INLINE void store_tile(VI (&acc)[MR][NR], const GemmS8Tile& t) {
+  if (t.out == GemmS8Out::u8_fast)
+    store_u8<MR, NR, false>(acc, t);
+  else if (t.out == GemmS8Out::u8_safe)
+    store_u8<MR, NR, true>(acc, t);
+  else
+    store_s32<MR, NR>(acc, t);
+}
+
+#ifndef OCTAVO_GEMM_S8_OWN_TILE
+template <int MR, int NR>
+__attribute__((noinline)) void tile(const GemmS8Tile& t) {
+  VI acc[MR][NR];
+  OCTAVO_UNROLL
+  for (int j = 0; j < NR; j++) {
+    const VI v = load_i(t.bias + j * kLanes);
+    OCTAVO_UNROLL
+    for (int i = 0; i < MR; i++) acc[i][j] = v;
+  }
+  const uint8_t* b = static_cast<const uint8_t*>(t.b);
+  const int64_t lda = t.lda;
+  for (int part = 0; part < t.parts; part++) {
+    const uint8_t* outer = t.a;
+    for (int o = 0; o < t.outer; o++, outer += t.segment_outer) {
+      const uint8_t* inner = outer;
+      for (int s = 0; s < t.inner; s++, inner += t.segment_inner) {
+        const uint8_t* a = inner;
+#pragma GCC unroll 1
+        for (int k = 0; k < t.groups; k++, a += 4, b += kBytes * NR) {
+          VB w[NR];
+          OCTAVO_UNROLL
+          for (int j = 0; j < NR; j++) w[j] = load_b(b + j * kBytes);
+          OCTAVO_UNROLL
+          for (int i = 0; i < MR; i++) {
+            const VB x = gemm_input(set1_4(a + i * lda));
+            OCTAVO_UNROLL
+            for (int j = 0; j < NR; j++) dot(acc[i][j], x, w[j]);
+          }
+        }
+      }
+    }
+  }
+  store_tile<MR, NR>(acc, t);
+}
+
+// Row-major bytes to [k / 4][4][lanes][4]: interleaving four rows gives exactly the panel's column order.
+void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip) {
+  uint8_t* to = static_cast<uint8_t*>(panel);
+  const VB f = set1_b(flip);
+  for (int64_t i = 0; i < k; i += 4, to += 4 * kBytes) {
+    VB r[4];
+    for (int q = 0; q < 4; q++) r[q] = i + q < k ? xor_b(load_b(b + (i + q) * ldb, cols), f) : set1_b(0);
+    const VB l01 = unpack_lo8(r[0], r[1]), h01 = unpack_hi8(r[0], r[1]);
+    const VB l23 = unpack_lo8(r[2], r[3]), h23 = unpack_hi8(r[2], r[3]);
+    store_b(to, unpack_lo16(l01, l23));
+    store_b(to + kBytes, unpack_hi16(l01, l23));
+    store_b(to + 2 * kBytes, unpack_lo16(h01, h23));
+    store_b(to + 3 * kBytes, unpack_hi16(h01, h23));
+  }
+}
+#endif
+
+void add_rows(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t rows, int64_t cols, const GemmS8Add& p) {
+  const VI za = set1_i(p.za), zb = set1_i(p.zb);
+  const VF ra = set1_f(p.ra), rb = set1_f(p.rb);
+  const VF low = set1_f(float(p.lo - p.zp)), high = set1_f(float(p.hi - p.zp));
+  const VH zp = set1_h(int16_t(p.zp));
+  for (int64_t r = 0; r < rows; r++, y += ldy, z += ldz)
+    for (int64_t n = 0; n < cols; n += kBytes) {
+      const int left = cols - n < kBytes ? int(cols - n) : kBytes;
+      VI a[4], b[4];
+      widen(left == kBytes ? load_b(y + n) : load_b(y + n, left), a[0], a[1], a[2], a[3]);
+      widen(left == kBytes ? load_b(z + n) : load_b(z + n, left), b[0], b[1], b[2], b[3]);
+      OCTAVO_UNROLL
+      for (int j = 0; j < 4; j++) {
+        const VF u = mul_f(to_f(sub_i(a[j], za)), ra), v = mul_f(to_f(sub_i(b[j], zb)), rb);
+        a[j] = to_i(max_f(min_f(zero_nan(add_f(u, v)), high), low));
+      }
+      const VB out = packus16(adds16(packs32(a[0], a[1]), zp), adds16(packs32(a[2], a[3]), zp));
+      if (left == kBytes)
+        store_b(y + n, out);
+      else
+        store_b(y + n, out, left);
+    }
+}
+
+void table_rows(uint8_t* y, int64_t ldy, int64_t rows, int64_t cols, const uint8_t* entries) {
+  const Table t = load_table(entries);
+  for (int64_t r = 0; r < rows; r++, y += ldy) {
+    int64_t n = 0;
+    for (; n + kBytes <= cols; n += kBytes) store_b(y + n, lookup(t, load_b(y + n)));
+    if (n < cols) store_b(y + n, lookup(t, load_b(y + n, int(cols - n))), int(cols - n));
+  }
+}
+
+void to_f32_rows(void* y, int64_t ldy, int64_t rows, int64_t cols, const float* m, float scale, const float* bias,
+                 const float* z, int64_t ldz) {
+  const VF s = set1_f(scale);
+  for (int64_t r = 0; r < rows; r++) {
+    int32_t* in = static_cast<int32_t*>(y) + r * ldy;
+    float* out = static_cast<float*>(y) + r * ldy;
+    const float* residual = z ? z + r * ldz : nullptr;
+    for (int64_t n = 0; n < cols; n += kLanes) {
+      const int left = cols - n < kLanes ? int(cols - n) : kLanes;
+      VF v = mul_f(to_f(load_i(in + n, left)), mul_f(s, load_f(m + n, left)));
+      if (bias) v = add_f(v, load_f(bias + n, left));
+      if (residual) v = add_f(v, load_f(residual + n, left));
+      store_f(out + n, v, left);
+    }
+  }
+}
+
+#define OCTAVO_TILES_4(NR) tile<1, NR>, tile<2, NR>, tile<3, NR>, tile<4, NR>
+#define OCTAVO_TILES_6(NR) OCTAVO_TILES_4(NR), tile<5, NR>, tile<6, NR>
+#define OCTAVO_TILES_7(NR) OCTAVO_TILES_6(NR), tile<7, NR>
+#define OCTAVO_TILES_9(NR) OCTAVO_TILES_7(NR), tile<8, NR>, tile<9, NR>
+#define OCTAVO_TILES_14(NR) OCTAVO_TILES_9(NR), tile<10, NR>, tile<11, NR>, tile<12, NR>, tile<13, NR>, tile<14, NR>
