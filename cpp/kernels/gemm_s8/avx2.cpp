@@ -29,12 +29,7 @@ template <int MR, int NR>
 __attribute__((noinline)) void tile(const GemmS8Tile& t) {
   alignas(32) int16_t x[MR][kChunk];
   VI acc[MR][NR];
-  OCTAVO_UNROLL
-  for (int j = 0; j < NR; j++) {
-    const VI v = load_i(t.bias + j * kLanes);
-    OCTAVO_UNROLL
-    for (int i = 0; i < MR; i++) acc[i][j] = v;
-  }
+  start_tile<MR, NR>(acc, t);
   const int16_t* b = static_cast<const int16_t*>(t.b);
   for (int o = 0; o < t.outer; o++)
     for (int s = 0; s < t.inner; s++) {
@@ -61,23 +56,31 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
 }
 
 // Row-major bytes to int16 [k / 2][2][8][2]; k is rounded up to a multiple of four.
-void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip) {
+void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip, int32_t* sums) {
   int16_t* to = static_cast<int16_t*>(panel);
   const __m128i f = _mm_set1_epi8(char(flip));
+  const __m256i one = set1_h(1);
+  __m256i sum0 = set1_i(0), sum1 = set1_i(0);
   for (int64_t i = 0; i < (k + 3) / 4 * 4; i += 2, to += 32) {
     __m128i r[2];
     for (int q = 0; q < 2; q++)
       r[q] =
           i + q < k ? _mm_xor_si128(_mm256_castsi256_si128(load_b(b + (i + q) * ldb, cols)), f) : _mm_setzero_si128();
-    store_b(to, _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(r[0], r[1])));
-    store_b(to + 16, _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(r[0], r[1])));
+    const __m256i v0 = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(r[0], r[1]));
+    const __m256i v1 = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(r[0], r[1]));
+    store_b(to, v0);
+    store_b(to + 16, v1);
+    sum0 = add_i(sum0, _mm256_madd_epi16(v0, one));
+    sum1 = add_i(sum1, _mm256_madd_epi16(v1, one));
   }
+  store_i(sums, sum0);
+  store_i(sums + 8, sum1);
 }
 
 constexpr GemmS8 kTable = {
     "avx2",   kLanes,     2,           true,      false,
     60000,    2,          {6, 6},      {6, 6},    {{OCTAVO_TILES_6(1)}, {OCTAVO_TILES_6(2)}},
-    add_rows, table_rows, to_f32_rows, pack_rows,
+    add_rows, table_rows, to_f32_rows, pack_rows, sum_rows,
 };
 
 }  // namespace

@@ -25,6 +25,7 @@ constexpr GemmS8 kTable = {
     table_rows,
     to_f32_rows,
     pack_rows,
+    sum_rows,
 };
 
 }  // namespace

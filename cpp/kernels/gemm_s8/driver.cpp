@@ -46,7 +46,9 @@ void run_tile(const Cut& cut, int64_t tile, int64_t p0, int64_t p1) {
   GemmS8Tile k;
   k.a = job.a + n * job.in.image + line * job.in.line + first * job.in.row;
   k.lda = job.in.row;
-  k.parts = cut.b.parts, k.outer = job.outer, k.inner = job.inner, k.groups = cut.b.groups;
+  k.parts = cut.b.parts, k.outer = job.outer, k.inner = job.inner;
+  k.groups = job.groups ? job.groups : cut.b.groups;
+  k.row_bias = job.row_bias ? job.row_bias + i * job.in.rows + first : nullptr;
   k.segment_outer = job.segment_outer, k.segment_inner = job.segment_inner;
   k.ldc = job.out.row;
   k.zp = e.zp, k.lo = e.lo, k.hi = e.hi;
@@ -72,12 +74,32 @@ void run_block(const Cut& cut, int64_t t0, int64_t t1, int64_t p0, int64_t p1) {
     for (int64_t t = t0; t < t1; t++) run_tile(cut, t, p, std::min(p1, p + block));
 }
 
+// Lines that follow one another at the pixels' stride everywhere are one long line: no tile ends early.
+GemmS8Job collapse(GemmS8Job job) {
+  const bool z = job.epilogue.z || job.epilogue.z_f;
+  auto uniform = [&](int64_t GemmS8Rows::* stride, int64_t count) {
+    return job.in.*stride == count * job.in.row && job.out.*stride == count * job.out.row &&
+           (!z || job.z.*stride == count * job.z.row);
+  };
+  if (job.in.lines_per_image > 1 && uniform(&GemmS8Rows::line, job.in.rows)) {
+    job.in.rows *= job.in.lines_per_image;
+    job.in.lines /= job.in.lines_per_image;
+    job.in.lines_per_image = 1;
+  }
+  if (job.in.lines_per_image == 1 && job.in.lines > 1 && uniform(&GemmS8Rows::image, job.in.rows)) {
+    job.in.rows *= job.in.lines;
+    job.in.lines = 1;
+  }
+  return job;
+}
+
 }  // namespace
 
-void gemm_s8(Region& pool, const GemmS8Job& job) {
+void gemm_s8(Region& pool, const GemmS8Job& given) {
+  if (given.in.rows <= 0 || given.in.lines <= 0 || given.b->n <= 0) return;
+  const GemmS8Job job = collapse(given);
   const GemmS8Packed& b = *job.b;
   const int64_t rows = job.in.rows;
-  if (rows <= 0 || job.in.lines <= 0 || b.n <= 0) return;
   const GemmS8& kernel = *b.kernel;
   const int64_t preferred = kernel.rows[b.nr - 1], most = kernel.max_rows[b.nr - 1];
   const int64_t per_line = rows <= most ? 1 : (rows + preferred - 1) / preferred;

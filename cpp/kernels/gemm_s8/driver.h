@@ -97,10 +97,12 @@ struct GemmS8Job {
   const uint8_t* panels = nullptr;
   const int32_t* bias = nullptr;
   const float* m = nullptr;
+  const int32_t* row_bias = nullptr;  // one more summand for each row, in the order of the lines
 
   const uint8_t* a = nullptr;
   GemmS8Rows in;  // lines, lines_per_image and rows count
   int32_t outer = 1, inner = 1;
+  int32_t groups = 0;  // of four bytes in a segment; 0: as packed
   int64_t segment_outer = 0, segment_inner = 0;
 
   void* c = nullptr;
@@ -111,12 +113,10 @@ struct GemmS8Job {
 // Runs the job over the pool.
 void gemm_s8(Region& pool, const GemmS8Job& job);
 
-// Run-time weights: b[k * ldb + n], bytes; flip 0x80 turns u8 into s8. Fills the panels and the sum of each column (of
-// the flipped values, n entries), in `to` of packed.bytes bytes. `sums` may be null.
+// Run-time weights: b[k * ldb + n], bytes; flip 0x80 turns u8 into s8. Fills the panels (packed.bytes bytes) and the
+// sums of the columns' s8 values (packed.side_elements(), in the panels' order).
 void pack_activations(Region& pool, const GemmS8Packed& packed, const uint8_t* b, int64_t ldb, uint8_t flip,
                       uint8_t* to, int32_t* sums);
-// bias (n entries) to the panels' order, with the kernel's compensation (sums: of the packed columns).
-void pack_bias(const GemmS8Packed& packed, const int32_t* bias, const int32_t* sums, int32_t* to);
 
 // The kernel table of the best level at or below `isa`.
 const GemmS8* find_gemm_s8(Isa isa);

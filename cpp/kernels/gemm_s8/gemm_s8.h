@@ -1,8 +1,8 @@
 // u8 x s8 matrix product and direct convolution with requantization.
 //
-//   acc[r, n] = bias[n] + sum over parts, segments and k of x[r, segment, k] * w[n, part, segment, k]     (mod 2^32)
-//   u8 out:  y = clamp(rne(fl32(acc) * m[n]) + zp, lo, hi)          (core/arith.h requantize)
-//   s32 out: y = acc
+//   acc[r, n] = bias[n] (+ row_bias[r]) + sum over parts, segments and k of x[r, segment, k] * w[n, part, segment, k]
+//   (mod 2^32) u8 out:  y = clamp(rne(fl32(acc) * m[n]) + zp, lo, hi)          (core/arith.h requantize) s32 out: y =
+//   acc
 //
 // A row is a pixel: row r starts at a + r * lda, and its K bytes lie in segments, segment (i, j) at byte
 // i * segment_outer + j * segment_inner behind the row's start. A matrix has one segment; a convolution over padded
@@ -32,6 +32,7 @@ struct GemmS8Tile {
   const void* b;        // the packed panel
   const int32_t* bias;  // in the panel's column order
   const float* m;
+  const int32_t* row_bias;  // MR more summands, one a row; or null
   void* c;
   int64_t ldc;   // elements
   int32_t cols;  // columns to store
@@ -69,8 +70,11 @@ struct GemmS8 {
   // s32 in place to f32: fl(acc) * (scale * m[n]); + bias[n] and + z where given.
   void (*to_f32)(void* y, int64_t ldy, int64_t rows, int64_t cols, const float* m, float scale, const float* bias,
                  const float* z, int64_t ldz);
-  // One panel of nr == max_vectors from 4 * groups rows of bytes: b[k * ldb + n] xor flip, `cols` columns, `k` rows.
-  void (*pack_rows)(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip);
+  // One panel of nr == max_vectors from k rows of bytes: b[k * ldb + n] xor flip, `cols` columns; the sums of the
+  // packed s8 values of each column in the panel's order.
+  void (*pack_rows)(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip, int32_t* sums);
+  // sums[r] = sum of a[r * lda + k]
+  void (*sum_rows)(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* sums);
 };
 
 }  // namespace octavo

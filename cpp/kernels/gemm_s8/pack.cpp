@@ -168,32 +168,9 @@ void pack_activations(Region& pool, const GemmS8Packed& packed, const uint8_t* b
   pool.parallel_for(chunks, [&](int64_t chunk, int) {
     for (int64_t p = packed.panels * chunk / chunks; p < packed.panels * (chunk + 1) / chunks; p++) {
       const GemmS8Packed::Panel q = packed.panel(p);
-      packed.kernel->pack_rows(to + q.offset, b + q.first, ldb, packed.k, q.cols, flip);
-      if (!sums) continue;
-      int32_t* s = sums + q.first;
-      std::fill(s, s + q.cols, 0);
-      for (int64_t k = 0; k < packed.k; k++) {
-        const uint8_t* row = b + k * ldb + q.first;
-        for (int32_t c = 0; c < q.cols; c++) s[c] = int32_t(uint32_t(s[c]) + uint32_t(int32_t(int8_t(row[c] ^ flip))));
-      }
+      packed.kernel->pack_rows(to + q.offset, b + q.first, ldb, packed.k, q.cols, flip, sums + q.side);
     }
   });
-}
-
-void pack_bias(const GemmS8Packed& packed, const int32_t* bias, const int32_t* sums, int32_t* to) {
-  const GemmS8& kernel = *packed.kernel;
-  for (int64_t p = 0; p < packed.panels; p++) {
-    const GemmS8Packed::Panel q = packed.panel(p);
-    for (int32_t j = 0; j < q.nr; j++)
-      for (int32_t l = 0; l < kernel.lanes; l++) {
-        const int32_t c = GemmS8Packed::column(kernel, q.nr, j, l);
-        int32_t* out = to + q.side + j * kernel.lanes + l;
-        *out = 0;
-        if (c >= q.cols) continue;
-        const uint32_t flip = kernel.flips ? 128u * uint32_t(sums[q.first + c]) : 0u;
-        *out = int32_t(uint32_t(bias ? bias[q.first + c] : 0) + flip);
-      }
-  }
 }
 
 }  // namespace octavo

@@ -115,16 +115,28 @@ OCTAVO_INLINE void store_tile(VI (&acc)[MR][NR], const GemmS8Tile& t) {
     store_s32<MR, NR>(acc, t);
 }
 
-#ifndef OCTAVO_GEMM_S8_OWN_TILE
 template <int MR, int NR>
-__attribute__((noinline)) void tile(const GemmS8Tile& t) {
-  VI acc[MR][NR];
+OCTAVO_INLINE void start_tile(VI (&acc)[MR][NR], const GemmS8Tile& t) {
   OCTAVO_UNROLL
   for (int j = 0; j < NR; j++) {
     const VI v = load_i(t.bias + j * kLanes);
     OCTAVO_UNROLL
     for (int i = 0; i < MR; i++) acc[i][j] = v;
   }
+  if (t.row_bias == nullptr) return;
+  OCTAVO_UNROLL
+  for (int i = 0; i < MR; i++) {
+    const VI v = set1_i(t.row_bias[i]);
+    OCTAVO_UNROLL
+    for (int j = 0; j < NR; j++) acc[i][j] = add_i(acc[i][j], v);
+  }
+}
+
+#ifndef OCTAVO_GEMM_S8_OWN_TILE
+template <int MR, int NR>
+__attribute__((noinline)) void tile(const GemmS8Tile& t) {
+  VI acc[MR][NR];
+  start_tile<MR, NR>(acc, t);
   const uint8_t* b = static_cast<const uint8_t*>(t.b);
   const int64_t lda = t.lda;
   for (int part = 0; part < t.parts; part++) {
@@ -152,21 +164,40 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
 }
 
 // Row-major bytes to [k / 4][4][lanes][4]: interleaving four rows gives exactly the panel's column order.
-void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip) {
+void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip, int32_t* sums) {
   uint8_t* to = static_cast<uint8_t*>(panel);
-  const VB f = set1_b(flip);
+  const VB f = set1_b(flip), one = set1_b(1);
+  VI sum[4] = {set1_i(0), set1_i(0), set1_i(0), set1_i(0)};
   for (int64_t i = 0; i < k; i += 4, to += 4 * kBytes) {
     VB r[4];
     for (int q = 0; q < 4; q++) r[q] = i + q < k ? xor_b(load_b(b + (i + q) * ldb, cols), f) : set1_b(0);
     const VB l01 = unpack_lo8(r[0], r[1]), h01 = unpack_hi8(r[0], r[1]);
     const VB l23 = unpack_lo8(r[2], r[3]), h23 = unpack_hi8(r[2], r[3]);
-    store_b(to, unpack_lo16(l01, l23));
-    store_b(to + kBytes, unpack_hi16(l01, l23));
-    store_b(to + 2 * kBytes, unpack_lo16(h01, h23));
-    store_b(to + 3 * kBytes, unpack_hi16(h01, h23));
+    const VB v[4] = {unpack_lo16(l01, l23), unpack_hi16(l01, l23), unpack_lo16(h01, h23), unpack_hi16(h01, h23)};
+    OCTAVO_UNROLL
+    for (int j = 0; j < 4; j++) {
+      store_b(to + j * kBytes, v[j]);
+      dot(sum[j], one, v[j]);
+    }
   }
+  for (int j = 0; j < 4; j++) store_i(sums + j * kLanes, sum[j]);
 }
 #endif
+
+void sum_rows(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* sums) {
+  const VB one = set1_b(1);
+  for (int64_t r = 0; r < rows; r++, a += lda) {
+    VI sum = set1_i(0);
+    int64_t i = 0;
+    for (; i + kBytes <= k; i += kBytes) dot(sum, load_b(a + i), one);
+    if (i < k) dot(sum, load_b(a + i, int(k - i)), one);
+    int32_t lane[kLanes];
+    store_i(lane, sum);
+    uint32_t total = 0;
+    for (int l = 0; l < kLanes; l++) total += uint32_t(lane[l]);
+    sums[r] = int32_t(total);
+  }
+}
 
 void add_rows(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t rows, int64_t cols, const GemmS8Add& p) {
   const VI za = set1_i(p.za), zb = set1_i(p.zb);
