@@ -94,7 +94,7 @@ QWeights parse_q_weights(const BindContext& ctx, int64_t channels) {
 }
 
 QConvParams parse_qconv(const BindContext& ctx) {
-  check_arity(ctx, 4, 6);
+  check_arity(ctx, 2, 6);
   ctx.need(0, DType::u8);
   QConvParams p;
   const View* w = ctx.constant_or_null(1);
