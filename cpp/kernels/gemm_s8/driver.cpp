@@ -35,43 +35,64 @@ void finish(const Cut& cut, const GemmS8Packed::Panel& q, int64_t n, int64_t lin
   }
 }
 
-void run_tile(const Cut& cut, int64_t tile, int64_t p0, int64_t p1) {
-  const GemmS8Job& job = cut.job;
-  const GemmS8Epilogue& e = job.epilogue;
-  const int64_t i = tile / cut.tiles_per_line, t = tile % cut.tiles_per_line;
-  const int64_t n = i / job.in.lines_per_image, line = i % job.in.lines_per_image;
-  const int64_t first = t * cut.base + std::min(t, cut.extra), rows = cut.base + (t < cut.extra);
-  const int64_t to = n * job.out.image + line * job.out.line + first * job.out.row;
-  const bool u8 = e.kind == GemmS8Epilogue::Kind::u8;
-  GemmS8Tile k;
-  k.a = job.a + n * job.in.image + line * job.in.line + first * job.in.row;
-  k.lda = job.in.row;
-  k.parts = cut.b.parts, k.outer = job.outer, k.inner = job.inner;
-  k.groups = job.groups ? job.groups : cut.b.groups;
-  k.row_bias = job.row_bias ? job.row_bias + i * job.in.rows + first : nullptr;
-  k.segment_outer = job.segment_outer, k.segment_inner = job.segment_inner;
-  k.ldc = job.out.row;
-  k.zp = e.zp, k.lo = e.lo, k.hi = e.hi;
-  const bool second_pass = e.kind == GemmS8Epilogue::Kind::f32 || e.z || e.table;
-  for (int64_t p = p0; p < p1; p++) {
-    const GemmS8Packed::Panel q = cut.b.panel(p);
-    k.b = cut.panels + q.offset;
-    k.bias = cut.bias + q.side;
-    k.m = cut.m + q.side;
-    k.cols = q.cols;
-    k.out = !u8 ? GemmS8Out::s32 : q.fast ? GemmS8Out::u8_fast : GemmS8Out::u8_safe;
-    k.c = u8 ? static_cast<void*>(static_cast<uint8_t*>(job.c) + to + q.first)
-             : static_cast<void*>(static_cast<int32_t*>(job.c) + to + q.first);
-    cut.kernel.tile[q.nr - 1][rows - 1](k);
-    if (second_pass) finish(cut, q, n, line, first, rows, k.c);
-  }
+// What a panel brings to a tile.
+void set_panel(const Cut& cut, const GemmS8Packed::Panel& q, GemmS8Tile& k) {
+  const GemmS8Epilogue& e = cut.job.epilogue;
+  k.b = cut.panels + q.offset;
+  k.bias = cut.bias + q.side;
+  k.m = cut.m + q.side;
+  k.cols = q.cols;
+  if (e.kind != GemmS8Epilogue::Kind::u8)
+    k.out = GemmS8Out::s32;
+  else if (!q.fast)
+    k.out = GemmS8Out::u8_float;
+  else
+    k.out = e.lo == 0 && e.hi == 255 ? GemmS8Out::u8_saturate : GemmS8Out::u8_bytes;
 }
 
 // Tiles [t0, t1) times panels [p0, p1), weights in blocks that stay in cache.
 void run_block(const Cut& cut, int64_t t0, int64_t t1, int64_t p0, int64_t p1) {
+  const GemmS8Job& job = cut.job;
+  const GemmS8Epilogue& e = job.epilogue;
   const int64_t block = std::max<int64_t>(1, int64_t(kBlock / std::max<size_t>(1, cut.b.panel_bytes)));
-  for (int64_t p = p0; p < p1; p += block)
-    for (int64_t t = t0; t < t1; t++) run_tile(cut, t, p, std::min(p1, p + block));
+  const int64_t element = e.kind == GemmS8Epilogue::Kind::u8 ? 1 : 4;
+  const bool second_pass = e.kind == GemmS8Epilogue::Kind::f32 || e.z || e.table;
+  GemmS8Tile k;
+  k.lda = job.in.row;
+  k.parts = cut.b.parts, k.outer = job.outer, k.inner = job.inner;
+  k.groups = job.groups ? job.groups : cut.b.groups;
+  k.segment_outer = job.segment_outer, k.segment_inner = job.segment_inner;
+  k.row_bias = nullptr;
+  k.ldc = job.out.row;
+  k.zp = e.zp, k.lo = e.lo, k.hi = e.hi;
+  for (int64_t p = p0; p < p1; p += block) {
+    const int64_t last = std::min(p1, p + block);
+    GemmS8Packed::Panel q = cut.b.panel(p);
+    set_panel(cut, q, k);
+    for (int64_t tile = t0; tile < t1;) {
+      const int64_t i = tile / cut.tiles_per_line, n = i / job.in.lines_per_image, line = i % job.in.lines_per_image;
+      const uint8_t* a = job.a + n * job.in.image + line * job.in.line;
+      uint8_t* c = static_cast<uint8_t*>(job.c) + (n * job.out.image + line * job.out.line) * element;
+      const int64_t end = std::min(t1 - tile, cut.tiles_per_line - tile % cut.tiles_per_line) + tile;
+      int64_t t = tile % cut.tiles_per_line, first = t * cut.base + std::min(t, cut.extra);
+      for (; tile < end; tile++, t++) {
+        const int64_t rows = cut.base + (t < cut.extra);
+        k.a = a + first * job.in.row;
+        if (job.row_bias) k.row_bias = job.row_bias + i * job.in.rows + first;
+        uint8_t* out = c + first * job.out.row * element;
+        for (int64_t j = p; j < last; j++) {
+          if (last - p > 1) {
+            q = cut.b.panel(j);
+            set_panel(cut, q, k);
+          }
+          k.c = out + q.first * element;
+          cut.kernel.tile[q.nr - 1][rows - 1](k);
+          if (second_pass) finish(cut, q, n, line, first, rows, k.c);
+        }
+        first += rows;
+      }
+    }
+  }
 }
 
 // Lines that follow one another at the pixels' stride everywhere are one long line: no tile ends early.

@@ -18,8 +18,9 @@
 namespace octavo {
 
 enum class GemmS8Out : int32_t {
-  u8_fast,  // packing proved that |acc * m| < 2^31, so the saturating packs do the clamping
-  u8_safe,  // clamped in float before the conversion
+  u8_saturate,  // lo = 0, hi = 255, and packing proved that |acc * m| < 2^31: the saturating packs do the clamping
+  u8_bytes,     // proved as well; clamped to [lo, hi] as bytes
+  u8_float,     // clamped in float before the conversion
   s32,
 };
 

@@ -10,10 +10,10 @@ struct Requant {
   VB lo, hi;
 };
 
-template <bool kSafe>
+template <GemmS8Out kOut>
 OCTAVO_INLINE VI scaled(VI acc, VF m, const Requant& q) {
   VF x = mul_f(to_f(acc), m);
-  if (kSafe) x = max_f(min_f(x, q.high), q.low);
+  if (kOut == GemmS8Out::u8_float) x = max_f(min_f(x, q.high), q.low);
   return to_i(x);
 }
 
@@ -21,15 +21,8 @@ OCTAVO_INLINE VB pack4(VI a, VI b, VI c, VI d, const Requant& q) {
   return packus16(adds16(packs32(a, b), q.zp), adds16(packs32(c, d), q.zp));
 }
 
-// Bytes [from, from + n) of x.
-OCTAVO_INLINE void store_span(uint8_t* p, VB x, int from, int n) {
-  alignas(64) uint8_t t[kBytes];
-  store_b(t, x);
-  for (int i = 0; i < n; i++) p[i] = t[from + i];
-}
-
 // Requantizes MR rows of NR vectors and stores `cols` bytes of each.
-template <int MR, int NR, bool kSafe>
+template <int MR, int NR, GemmS8Out kOut>
 OCTAVO_INLINE void store_u8(VI (&acc)[MR][NR], const GemmS8Tile& t) {
   uint8_t* c = static_cast<uint8_t*>(t.c);
   const Requant q = {set1_f(float(t.lo - t.zp)), set1_f(float(t.hi - t.zp)), set1_h(int16_t(t.zp)),
@@ -46,10 +39,10 @@ OCTAVO_INLINE void store_u8(VI (&acc)[MR][NR], const GemmS8Tile& t) {
     OCTAVO_UNROLL
     for (int s = 0; s < 4; s++) {
       const int r = NR >= 3 ? i : i + s / NR, j = NR >= 3 ? (s < NR ? s : NR - 1) : s % NR;
-      v[s] = scaled<kSafe>(acc[r < MR ? r : MR - 1][j], m[j], q);
+      v[s] = scaled<kOut>(acc[r < MR ? r : MR - 1][j], m[j], q);
     }
     VB y = pack4(v[0], v[1], v[2], v[3], q);
-    if (!kSafe) y = min_u8(max_u8(y, q.lo), q.hi);
+    if (kOut == GemmS8Out::u8_bytes) y = min_u8(max_u8(y, q.lo), q.hi);
     if (NR < 4) y = gather_blocks(y);
     if (NR == 4 || NR == 3) {
       if (NR == 4 && whole)
@@ -107,10 +100,12 @@ OCTAVO_INLINE void store_s32(VI (&acc)[MR][NR], const GemmS8Tile& t) {
 
 template <int MR, int NR>
 OCTAVO_INLINE void store_tile(VI (&acc)[MR][NR], const GemmS8Tile& t) {
-  if (t.out == GemmS8Out::u8_fast)
-    store_u8<MR, NR, false>(acc, t);
-  else if (t.out == GemmS8Out::u8_safe)
-    store_u8<MR, NR, true>(acc, t);
+  if (t.out == GemmS8Out::u8_saturate)
+    store_u8<MR, NR, GemmS8Out::u8_saturate>(acc, t);
+  else if (t.out == GemmS8Out::u8_bytes)
+    store_u8<MR, NR, GemmS8Out::u8_bytes>(acc, t);
+  else if (t.out == GemmS8Out::u8_float)
+    store_u8<MR, NR, GemmS8Out::u8_float>(acc, t);
   else
     store_s32<MR, NR>(acc, t);
 }

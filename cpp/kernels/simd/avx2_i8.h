@@ -102,6 +102,14 @@ inline void widen(VB x, VI& a, VI& b, VI& c, VI& d) {
 
 // Dword s of 128-bit block g goes to dword 2 * s + g: vectors packed side by side become contiguous.
 inline VB gather_blocks(VB x) { return _mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)); }
+// Bytes [from, from + n) of x.
+inline void store_span(uint8_t* p, VB x, int from, int n) {
+  if (n >= 32) return store_b(p, x);
+  alignas(32) uint8_t t[64];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(t), x);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(t + 32), _mm256_setzero_si256());
+  copy_bytes(p, t + from, n);
+}
 template <int i>
 inline void store_quarter(void* p, VB x) {
   const int64_t v = _mm256_extract_epi64(x, i);

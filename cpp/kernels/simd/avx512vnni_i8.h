@@ -13,6 +13,7 @@
 //   adds16                  saturating int16 addition
 //   min_f/max_f(a, b)       b when a is NaN;  zero_nan: NaN -> 0
 //   gather_blocks           dword s of 128-bit block g moves to dword s * blocks + g
+//   store_span(p, v, i, n)  stores bytes [i, i + n)
 //   store_quarter/_half<i>  stores that part of a vector
 //   load_table, lookup      y = t[x] for a 256-byte table
 #pragma once
@@ -101,6 +102,10 @@ inline void widen(VB x, VI& a, VI& b, VI& c, VI& d) {
 // Dword s of 128-bit block g goes to dword 4 * s + g: vectors packed side by side become contiguous.
 inline VB gather_blocks(VB x) {
   return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), x);
+}
+// Bytes [from, from + n) of x.
+inline void store_span(uint8_t* p, VB x, int from, int n) {
+  _mm512_mask_storeu_epi8(p - from, bytes_mask(n) << from, x);
 }
 // Quarter or half i of a vector.
 template <int i>

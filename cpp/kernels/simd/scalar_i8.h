@@ -193,6 +193,10 @@ inline void widen(VB x, VI& a, VI& b, VI& c, VI& d) {
 }
 
 inline VB gather_blocks(VB x) { return x; }
+// Bytes [from, from + n) of x.
+inline void store_span(uint8_t* p, VB x, int from, int n) {
+  for (int i = 0; i < n; i++) p[i] = x.v[from + i];
+}
 template <int i>
 inline void store_quarter(void* p, VB x) {
   __builtin_memcpy(p, x.v + 4 * i, 4);
