@@ -7,6 +7,7 @@ namespace scalar {
 namespace {
 
 inline VB gemm_input(VB x) { return x; }
+inline __attribute__((always_inline)) void gemm_dot(VI& acc, VB x, VB w) { dot(acc, x, w); }
 
 #include "kernels/gemm_s8/tile.inl"
 

@@ -149,7 +149,7 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
           for (int i = 0; i < MR; i++) {
             const VB x = gemm_input(set1_4(a + i * lda));
             OCTAVO_UNROLL
-            for (int j = 0; j < NR; j++) dot(acc[i][j], x, w[j]);
+            for (int j = 0; j < NR; j++) gemm_dot(acc[i][j], x, w[j]);
           }
         }
       }
@@ -247,5 +247,6 @@ void to_f32_rows(void* y, int64_t ldy, int64_t rows, int64_t cols, const float* 
 #define OCTAVO_TILES_4(NR) tile<1, NR>, tile<2, NR>, tile<3, NR>, tile<4, NR>
 #define OCTAVO_TILES_6(NR) OCTAVO_TILES_4(NR), tile<5, NR>, tile<6, NR>
 #define OCTAVO_TILES_7(NR) OCTAVO_TILES_6(NR), tile<7, NR>
-#define OCTAVO_TILES_9(NR) OCTAVO_TILES_7(NR), tile<8, NR>, tile<9, NR>
+#define OCTAVO_TILES_8(NR) OCTAVO_TILES_7(NR), tile<8, NR>
+#define OCTAVO_TILES_9(NR) OCTAVO_TILES_8(NR), tile<9, NR>
 #define OCTAVO_TILES_14(NR) OCTAVO_TILES_9(NR), tile<10, NR>, tile<11, NR>, tile<12, NR>, tile<13, NR>, tile<14, NR>
