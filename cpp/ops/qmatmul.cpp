@@ -107,7 +107,7 @@ class Product : public Op {
     const Work w = work(ctx.in, s);
     const int64_t chunks =
         s.batch > 1 ? std::min(s.batch, ctx.pool.chunks_for(s.batch * s.m * std::max<int64_t>(1, s.n * (s.k + 32) / 64),
-                                                            int64_t(kernel_->macs_per_us) * 15 / 64))
+                                                            int64_t(kernel_->macs_per_us) * 4 / 64))
                     : 1;
     if (chunks < ctx.pool.threads() || chunks <= 1) {
       multiply(ctx, s, w, 0, s.batch, ctx.pool, ctx.scratch);

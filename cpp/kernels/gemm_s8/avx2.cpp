@@ -9,14 +9,17 @@ namespace {
 #define OCTAVO_GEMM_S8_OWN_TILE
 #include "kernels/gemm_s8/tile.inl"
 
-constexpr int kChunk = 256;  // bytes of a segment that are widened at a time
+// Widened inputs of a tile: kChunk of each row at a time; rows are not a power of two apart, which would make them
+// share the sets of the first-level cache.
+constexpr int kChunk = 2016;
+static_assert(6 * kChunk * sizeof(int16_t) <= kGemmS8Work, "six rows must fit");
 
 // Widens n bytes (a multiple of four, at most kChunk) to int16 without reading behind them.
 OCTAVO_INLINE void widen_row(int16_t* to, const uint8_t* a, int n) {
   int k = 0;
   for (; k + 16 <= n; k += 16)
-    _mm256_store_si256(reinterpret_cast<__m256i*>(to + k),
-                       _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a + k))));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + k),
+                        _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a + k))));
   for (; k < n; k += 4) {
     int32_t x;
     __builtin_memcpy(&x, a + k, 4);
@@ -24,34 +27,48 @@ OCTAVO_INLINE void widen_row(int16_t* to, const uint8_t* a, int n) {
   }
 }
 
-// Exact: inputs widened once for each tile, weights widened at packing, vpmaddwd on pairs of k.
+template <int MR, int NR>
+OCTAVO_INLINE void multiply(VI (&acc)[MR][NR], const int16_t* x, const int16_t* b, int n) {
+#pragma GCC unroll 1
+  for (int k = 0; k < n; k += 2, b += 16 * NR, x += 2) {
+    VB w[NR];
+    OCTAVO_UNROLL
+    for (int j = 0; j < NR; j++) w[j] = load_b(b + 16 * j);
+    OCTAVO_UNROLL
+    for (int i = 0; i < MR; i++) {
+      const VB u = set1_4(x + i * kChunk);
+      OCTAVO_UNROLL
+      for (int j = 0; j < NR; j++) acc[i][j] = add_i(acc[i][j], _mm256_madd_epi16(u, w[j]));
+    }
+  }
+}
+
+// Exact: inputs widened once for all panels (as long as they fit), weights at packing, vpmaddwd on pairs of k.
 template <int MR, int NR>
 __attribute__((noinline)) void tile(const GemmS8Tile& t) {
-  alignas(32) int16_t x[MR][kChunk];
+  int16_t* x = static_cast<int16_t*>(t.work);
   VI acc[MR][NR];
   start_tile<MR, NR>(acc, t);
   const int16_t* b = static_cast<const int16_t*>(t.b);
-  for (int o = 0; o < t.outer; o++)
-    for (int s = 0; s < t.inner; s++) {
-      const uint8_t* a = t.a + o * t.segment_outer + s * t.segment_inner;
-      for (int64_t bytes = 4 * int64_t(t.groups); bytes > 0; bytes -= kChunk, a += kChunk) {
-        const int n = bytes < kChunk ? int(bytes) : kChunk;
-        for (int i = 0; i < MR; i++) widen_row(x[i], a + i * t.lda, n);
-        const int16_t* p = x[0];
-#pragma GCC unroll 1
-        for (int k = 0; k < n; k += 2, b += 16 * NR, p += 2) {
-          VB w[NR];
-          OCTAVO_UNROLL
-          for (int j = 0; j < NR; j++) w[j] = load_b(b + 16 * j);
-          OCTAVO_UNROLL
-          for (int i = 0; i < MR; i++) {
-            const VB u = set1_4(p + i * kChunk);
-            OCTAVO_UNROLL
-            for (int j = 0; j < NR; j++) acc[i][j] = add_i(acc[i][j], _mm256_madd_epi16(u, w[j]));
+  const int64_t segment = 4 * int64_t(t.groups), total = int64_t(t.outer) * t.inner * segment;
+  const bool fits = total <= kChunk;
+  int filled = 0;
+  if (!(fits && t.again))
+    for (int o = 0; o < t.outer; o++)
+      for (int s = 0; s < t.inner; s++) {
+        const uint8_t* a = t.a + o * t.segment_outer + s * t.segment_inner;
+        for (int64_t bytes = segment; bytes > 0; bytes -= kChunk, a += kChunk) {
+          const int n = bytes < kChunk ? int(bytes) : kChunk;
+          for (int i = 0; i < MR; i++) widen_row(x + i * kChunk + filled, a + i * t.lda, n);
+          if (fits) {
+            filled += n;
+          } else {
+            multiply<MR, NR>(acc, x, b, n);
+            b += int64_t(n) * 8 * NR;
           }
         }
       }
-    }
+  if (fits) multiply<MR, NR>(acc, x, b, int(total));
   store_tile<MR, NR>(acc, t);
 }
 

@@ -57,7 +57,9 @@ void run_block(const Cut& cut, int64_t t0, int64_t t1, int64_t p0, int64_t p1) {
   const int64_t block = std::max<int64_t>(1, int64_t(kBlock / std::max<size_t>(1, cut.b.panel_bytes)));
   const int64_t element = e.kind == GemmS8Epilogue::Kind::u8 ? 1 : 4;
   const bool second_pass = e.kind == GemmS8Epilogue::Kind::f32 || e.z || e.table;
+  alignas(64) uint8_t work[kGemmS8Work];
   GemmS8Tile k;
+  k.work = work;
   k.lda = job.in.row;
   k.parts = cut.b.parts, k.outer = job.outer, k.inner = job.inner;
   k.groups = job.groups ? job.groups : cut.b.groups;
@@ -85,6 +87,7 @@ void run_block(const Cut& cut, int64_t t0, int64_t t1, int64_t p0, int64_t p1) {
             q = cut.b.panel(j);
             set_panel(cut, q, k);
           }
+          k.again = j > p;
           k.c = out + q.first * element;
           cut.kernel.tile[q.nr - 1][rows - 1](k);
           if (second_pass) finish(cut, q, n, line, first, rows, k.c);
@@ -136,7 +139,7 @@ void gemm_s8(Region& pool, const GemmS8Job& given) {
   const int64_t tiles = job.in.lines * per_line;
   // Work in units of 64 products, so that no size overflows; a fixed cost stands for the epilogue.
   const int64_t work = tiles * (rows / per_line) * std::max<int64_t>(1, b.n * (b.k + 32) / 64);
-  const int64_t wanted = pool.chunks_for(work, int64_t(kernel.macs_per_us) * 15 / 64);
+  const int64_t wanted = pool.chunks_for(work, int64_t(kernel.macs_per_us) * 4 / 64);
   if (wanted <= 1) {
     run_block(cut, 0, tiles, 0, b.panels);
     return;

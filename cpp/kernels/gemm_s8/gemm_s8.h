@@ -39,6 +39,9 @@ struct GemmS8Tile {
   int32_t cols;  // columns to store
   GemmS8Out out;
   int32_t zp, lo, hi;
+  // kGemmS8Work bytes that belong to this run of calls; `again`: the last call had the same rows of inputs.
+  void* work;
+  bool again;
 };
 
 // y = clamp(rne(fl(fl((y - za) * ra) + fl((z - zb) * rb))) + zp, lo, hi)
@@ -48,6 +51,7 @@ struct GemmS8Add {
 };
 
 constexpr int kGemmS8MaxRows = 14;
+constexpr int kGemmS8Work = 24 << 10;
 constexpr int kGemmS8MaxVectors = 4;
 
 // What an instruction set brings. A panel is `nr` vectors of `lanes` columns, packed as

@@ -47,6 +47,8 @@ OCTAVO_INLINE void store_u8(VI (&acc)[MR][NR], const GemmS8Tile& t) {
     if (NR == 4 || NR == 3) {
       if (NR == 4 && whole)
         store_b(c + i * t.ldc, y);
+      else if (NR == 3 && whole)
+        store_half<0>(c + i * t.ldc, y), store_quarter<2>(c + i * t.ldc + kBytes / 2, y);
       else
         store_b(c + i * t.ldc, y, t.cols);
     } else if (whole && NR == 2) {
