@@ -1,0 +1,195 @@
+#include "kernels/dwconv_s8/driver.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "kernels/lut_s8/lut_s8.h"
+#include "kernels/registry.h"
+
+namespace octavo {
+namespace {
+
+constexpr int64_t kColumns = 512;   // a row is cut into pieces of this many outputs (even)
+constexpr int64_t kGrainUs = 15;    // work of a chunk
+
+int32_t weight_at(const DwconvS8Weights& w, int64_t channel, int64_t tap) {
+  const int64_t i = channel * w.kh * w.kw + tap;
+  return w.dtype == DType::s16 ? static_cast<const int16_t*>(w.w)[i] : static_cast<const int8_t*>(w.w)[i];
+}
+
+// A weight beyond s8 is a sum of up to three s8 ones.
+int32_t part_at(int32_t weight, int part) {
+  int32_t v = 0;
+  for (int i = 0; i <= part; i++) {
+    v = std::clamp(weight, -128, 127);
+    weight -= v;
+  }
+  return v;
+}
+
+// |acc * m| < 2^31 for every input: then the conversion to int32 cannot overflow.
+bool proven(const DwconvS8Weights& w, int64_t channel) {
+  double sum = w.bias ? std::fabs(double(w.bias[channel])) : 0.0;
+  for (int64_t t = 0; t < w.kh * w.kw; t++) sum += 255.0 * std::abs(weight_at(w, channel, t));
+  sum = std::min(sum, 2147483648.0);  // int32 wraps
+  return sum * std::fabs(double(w.m[channel * w.m_stride])) < 1073741824.0;
+}
+
+const char* kind_name(DwconvS8Kind kind) {
+  switch (kind) {
+    case DwconvS8Kind::s1_two_rows:
+    case DwconvS8Kind::s1_one_row:
+      return "3x3s1";
+    case DwconvS8Kind::s2:
+      return "3x3s2";
+    default:
+      return "general";
+  }
+}
+
+}  // namespace
+
+DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
+    : kernel_(static_cast<const DwconvS8*>(find_kernel("dwconv_s8", isa))), shape_(w), kind_(DwconvS8Kind::general) {
+  shape_.w = nullptr, shape_.bias = nullptr, shape_.m = nullptr;
+  const bool square = w.kh == 3 && w.kw == 3 && w.dil_h == 1 && w.dil_w == 1 && w.stride_h == w.stride_w;
+  if (square && w.dtype == DType::s8 && !w.out_f32) {
+    if (w.stride_h == 1) kind_ = DwconvS8Kind::s1_two_rows;
+    if (w.stride_h == 2) kind_ = DwconvS8Kind::s2;
+  }
+  two_rows_ = kind_ == DwconvS8Kind::s1_two_rows;
+
+  if (kind_ == DwconvS8Kind::general) {
+    for (int64_t t = 0; t < w.kh * w.kw; t++) {
+      int parts = 1;
+      for (int64_t c = 0; c < w.channels; c++)
+        while (parts < 3 && part_at(weight_at(w, c, t), parts) != 0) parts++;
+      for (int p = 0; p < parts; p++) {
+        taps_.push_back({int32_t(t / w.kw * w.dil_h), int32_t(t % w.kw * w.dil_w)});
+        part_of_.push_back(int32_t(t * 4 + p));
+      }
+    }
+    while (taps_.size() % 4 != 0) taps_.push_back(taps_.back()), part_of_.push_back(-1);  // times zero
+  }
+
+  const size_t vectors = kind_ == DwconvS8Kind::general ? taps_.size() : 24;
+  size_t bytes = 0, side = 0;
+  for (int64_t c = 0; c < w.channels;) {
+    Block b = {};
+    b.first = c;
+    b.width = kernel_->max_width;
+    while (b.width > 16 && b.width > w.channels - c) b.width /= 2;
+    b.channels = int32_t(std::min<int64_t>(b.width, w.channels - c));
+    b.weights = bytes, b.side = side;
+    bytes += vectors * size_t(b.width), side += size_t(b.width);
+    c += b.channels;
+    const int width = b.width == 64 ? 0 : b.width == 32 ? 1 : b.channels == 16 ? 2 : 3;
+    bool fast = true;
+    for (int64_t i = b.first; i < c; i++) fast = fast && proven(w, i);
+    const DwconvS8Out out = w.out_f32 ? DwconvS8Out::f32 : fast ? DwconvS8Out::u8_fast : DwconvS8Out::u8_safe;
+    b.row = kernel_->row[int(kind_)][int(out)][width];
+    b.last_row = two_rows_ ? kernel_->row[int(DwconvS8Kind::s1_one_row)][int(out)][width] : b.row;
+    blocks_.push_back(b);
+  }
+  weights_ = Buffer(bytes, true);
+  bias_ = Buffer(side * sizeof(int32_t), true);
+  m_ = Buffer(side * sizeof(float), true);
+  for (Block& b : blocks_) pack_block(w, b);
+}
+
+void DwconvS8Packed::pack_block(const DwconvS8Weights& w, Block& b) {
+  int8_t* to = weights_.as<int8_t>() + b.weights;
+  const int32_t lanes = b.width / 4;
+  for (int32_t k = 0; k < 4; k++)
+    for (int32_t l = 0; l < lanes; l++) {
+      const int32_t in_block = l / 4 * 16 + 4 * k + l % 4;
+      if (in_block >= b.channels) continue;
+      const int64_t c = b.first + in_block;
+      bias_.as<int32_t>()[b.side + size_t(k * lanes + l)] = w.bias ? w.bias[c] : 0;
+      m_.as<float>()[b.side + size_t(k * lanes + l)] = w.m[c * w.m_stride];
+      if (kind_ == DwconvS8Kind::general) {
+        for (size_t t = 0; t < taps_.size(); t++)
+          if (part_of_[t] >= 0)
+            to[(t / 4 * 4 + size_t(k)) * size_t(b.width) + size_t(l) * 4 + t % 4] =
+                int8_t(part_at(weight_at(w, c, part_of_[t] / 4), part_of_[t] % 4));
+        continue;
+      }
+      for (int column = 0; column < 3; column++)
+        for (int shift = 0; shift < 2; shift++)
+          for (int row = 0; row < 3; row++)
+            to[((k * 3 + column) * 2 + shift) * b.width + l * 4 + row + shift] =
+                int8_t(weight_at(w, c, row * 3 + column));
+    }
+}
+
+std::string DwconvS8Packed::name() const {
+  return std::string("dwconv_s8 ") + kind_name(kind_) + " " + kernel_->isa;
+}
+
+namespace {
+
+// Blocks [first, last) of output rows [y, y + rows), columns [x, x + columns).
+void run_piece(const DwconvS8Job& j, const EltwiseS8& eltwise, const LutS8& lut, int64_t image, int64_t y, int64_t rows,
+               int64_t x, int64_t columns, size_t first, size_t last) {
+  const DwconvS8Packed& p = *j.b;
+  const DwconvS8Weights& s = p.shape();
+  const int64_t element = s.out_f32 ? 4 : 1;
+  const uint8_t* in = j.x + image * j.x_image + y * s.stride_h * j.x_row + x * s.stride_w * j.x_pixel;
+  const int64_t out = image * j.y_image + y * j.y_row + x * j.y_pixel;
+  DwconvS8Row r = {};
+  r.row = j.x_row, r.pixel = j.x_pixel, r.step = s.stride_w * j.x_pixel;
+  r.taps = j.offsets, r.groups = int32_t(p.taps().size() / 4);
+  r.columns = int32_t(columns);
+  r.y_row = j.y_row, r.y_pixel = j.y_pixel;
+  r.zp = j.zp, r.lo = j.lo, r.hi = j.hi;
+  for (size_t i = first; i < last; i++) {
+    const DwconvS8Packed::Block& b = p.blocks()[i];
+    r.x = in + b.first;
+    r.channels = b.channels;
+    r.w = p.weights(b), r.bias = p.bias(b), r.m = p.m(b);
+    r.y = static_cast<uint8_t*>(j.y) + (out + b.first) * element;
+    (p.two_rows() && rows == 1 ? b.last_row : b.row)(r);
+  }
+  if (!j.z && !j.table) return;
+  const int64_t c0 = p.blocks()[first].first;
+  const int64_t channels = p.blocks()[last - 1].first + p.blocks()[last - 1].channels - c0;
+  for (int64_t k = 0; k < rows; k++) {
+    uint8_t* to = static_cast<uint8_t*>(j.y) + out + k * j.y_row + c0;
+    if (j.z) {
+      const uint8_t* z = j.z + image * j.z_image + (y + k) * j.z_row + x * j.z_pixel + c0;
+      eltwise.add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, columns, channels, j.add);
+    }
+    if (j.table) lut.bytes(to, j.y_pixel, to, j.y_pixel, columns, channels, j.table);
+  }
+}
+
+}  // namespace
+
+void dwconv_s8(Region& pool, Isa isa, const DwconvS8Job& job) {
+  const DwconvS8Packed& p = *job.b;
+  const EltwiseS8& eltwise = eltwise_s8(isa);
+  const LutS8& lut = lut_s8(isa);
+  for (size_t t = 0; t < p.taps().size(); t++)
+    job.offsets[t] = p.taps()[t].row * job.x_row + p.taps()[t].column * job.x_pixel;
+  const int64_t step = p.two_rows() ? 2 : 1;
+  const int64_t row_units = (job.height + step - 1) / step, pieces = (job.width + kColumns - 1) / kColumns;
+  const int64_t blocks = int64_t(p.blocks().size());
+  const int64_t lines = job.images * row_units * pieces, units = lines * blocks;
+  if (units == 0) return;
+  const int64_t macs = job.images * job.height * job.width * p.shape().channels * p.shape().kh * p.shape().kw;
+  const int64_t chunks = std::min(units, pool.chunks_for(macs, p.macs_per_us() * kGrainUs));
+  pool.parallel_for(chunks, [&](int64_t chunk, int) {
+    int64_t u = units * chunk / chunks;
+    const int64_t end = units * (chunk + 1) / chunks;
+    while (u < end) {
+      const int64_t line = u / blocks, first = u % blocks, last = std::min(blocks, first + end - u);
+      const int64_t piece = line % pieces, y = line / pieces % row_units * step, image = line / pieces / row_units;
+      run_piece(job, eltwise, lut, image, y, std::min(step, job.height - y), piece * kColumns,
+                std::min(kColumns, job.width - piece * kColumns), size_t(first), size_t(last));
+      u += last - first;
+    }
+  });
+}
+
+}  // namespace octavo

@@ -1,0 +1,18 @@
+#include "kernels/pool_s8/pool_s8.h"
+#include "kernels/simd/avx2_i8.h"
+
+namespace octavo {
+namespace avx2 {
+namespace {
+
+#include "kernels/pool_s8/tile.inl"
+
+constexpr PoolS8 kTable = {"avx2", max_bytes<false>, max_bytes<true>, max_floats, mean_bytes, sum_bytes};
+
+}  // namespace
+}  // namespace avx2
+
+extern const PoolS8 pool_s8_avx2;
+const PoolS8 pool_s8_avx2 = avx2::kTable;
+
+}  // namespace octavo

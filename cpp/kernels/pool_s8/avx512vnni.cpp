@@ -1,0 +1,18 @@
+#include "kernels/pool_s8/pool_s8.h"
+#include "kernels/simd/avx512vnni_i8.h"
+
+namespace octavo {
+namespace avx512vnni {
+namespace {
+
+#include "kernels/pool_s8/tile.inl"
+
+constexpr PoolS8 kTable = {"avx512vnni", max_bytes<false>, max_bytes<true>, max_floats, mean_bytes, sum_bytes};
+
+}  // namespace
+}  // namespace avx512vnni
+
+extern const PoolS8 pool_s8_avx512vnni;
+const PoolS8 pool_s8_avx512vnni = avx512vnni::kTable;
+
+}  // namespace octavo

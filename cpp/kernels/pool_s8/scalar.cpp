@@ -1,0 +1,18 @@
+#include "kernels/pool_s8/pool_s8.h"
+#include "kernels/simd/scalar_i8.h"
+
+namespace octavo {
+namespace scalar {
+namespace {
+
+#include "kernels/pool_s8/tile.inl"
+
+constexpr PoolS8 kTable = {"scalar", max_bytes<false>, max_bytes<true>, max_floats, mean_bytes, sum_bytes};
+
+}  // namespace
+}  // namespace scalar
+
+extern const PoolS8 pool_s8_scalar;
+const PoolS8 pool_s8_scalar = scalar::kTable;
+
+}  // namespace octavo
