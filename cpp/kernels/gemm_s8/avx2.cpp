@@ -73,7 +73,8 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
 }
 
 // Row-major bytes to int16 [k / 2][2][8][2]; k is rounded up to a multiple of four.
-void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip, int32_t* sums) {
+void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t, int32_t cols, uint8_t flip,
+               int32_t* sums) {
   int16_t* to = static_cast<int16_t*>(panel);
   const __m128i f = _mm_set1_epi8(char(flip));
   const __m256i one = set1_h(1);

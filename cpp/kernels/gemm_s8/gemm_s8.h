@@ -75,9 +75,10 @@ struct GemmS8 {
   // s32 in place to f32: fl(acc) * (scale * m[n]); + bias[n] and + z where given.
   void (*to_f32)(void* y, int64_t ldy, int64_t rows, int64_t cols, const float* m, float scale, const float* bias,
                  const float* z, int64_t ldz);
-  // One panel of nr == max_vectors from k rows of bytes: b[k * ldb + n] xor flip, `cols` columns; the sums of the
-  // packed s8 values of each column in the panel's order.
-  void (*pack_rows)(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip, int32_t* sums);
+  // One panel of nr vectors (any, where max_vectors is 4; else max_vectors) from k rows of bytes: b[k * ldb + n] xor
+  // flip, `cols` columns; and the sums of the packed s8 values of each column in the panel's order.
+  void (*pack_rows)(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t nr, int32_t cols, uint8_t flip,
+                    int32_t* sums);
   // sums[r] = sum of a[r * lda + k]
   void (*sum_rows)(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* sums);
 };

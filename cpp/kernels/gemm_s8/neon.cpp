@@ -50,7 +50,8 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
 }
 
 // Row-major bytes to [k][2][4]; k is rounded up to a multiple of four.
-void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip, int32_t* sums) {
+void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t, int32_t cols, uint8_t flip,
+               int32_t* sums) {
   int8_t* to = static_cast<int8_t*>(panel);
   const uint8x8_t f = vdup_n_u8(flip);
   VI sum0 = set1_i(0), sum1 = set1_i(0);

@@ -94,12 +94,13 @@ GemmS8Packed GemmS8Packed::layout(const GemmS8* kernel, int64_t n, int64_t k) {
   p.kernel = kernel;
   p.k = k;
   p.groups = int32_t((k + 3) / 4);
-  p.nr = kernel->max_vectors;
+  p.nr = kernel->max_vectors < 4 ? kernel->max_vectors : choose_vectors(*kernel, n, k);
   p.set_layout(n);
-  // Run-time packing fills whole panels only.
-  p.tail_nr_ = p.nr;
-  p.tail_bytes = p.panel_bytes;
-  p.bytes = checked_product(p.panel_bytes, size_t(p.panels));
+  if (kernel->max_vectors < 4) {  // their run-time packing fills whole panels only
+    p.tail_nr_ = p.nr;
+    p.tail_bytes = p.panel_bytes;
+    p.bytes = checked_product(p.panel_bytes, size_t(p.panels));
+  }
   return p;
 }
 
@@ -168,7 +169,7 @@ void pack_activations(Region& pool, const GemmS8Packed& packed, const uint8_t* b
   pool.parallel_for(chunks, [&](int64_t chunk, int) {
     for (int64_t p = packed.panels * chunk / chunks; p < packed.panels * (chunk + 1) / chunks; p++) {
       const GemmS8Packed::Panel q = packed.panel(p);
-      packed.kernel->pack_rows(to + q.offset, b + q.first, ldb, packed.k, q.cols, flip, sums + q.side);
+      packed.kernel->pack_rows(to + q.offset, b + q.first, ldb, packed.k, q.nr, q.cols, flip, sums + q.side);
     }
   });
 }

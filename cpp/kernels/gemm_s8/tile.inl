@@ -160,24 +160,43 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
   store_tile<MR, NR>(acc, t);
 }
 
-// Row-major bytes to [k / 4][4][lanes][4]: interleaving four rows gives exactly the panel's column order.
-void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t cols, uint8_t flip, int32_t* sums) {
+// Stores vectors of interleaved columns as `nr` vectors of a panel. Vector j, block g holds columns 16 * g + 4 * j ...,
+// which is the order of a panel of four; a narrower one wants block g's four quarters in vector g.
+OCTAVO_INLINE void store_columns(uint8_t* to, const VB (&v)[4], int nr) {
+  if (nr == 4 || kBytes == 16) {
+    for (int j = 0; j < nr; j++) store_b(to + j * kBytes, v[j]);
+    return;
+  }
+  OCTAVO_UNROLL
+  for (int j = 0; j < 4; j++) {
+    store_quarter<0>(to + 16 * j, v[j]);
+    if (nr > 1) store_quarter<1>(to + kBytes + 16 * j, v[j]);
+    if (nr > 2) store_quarter<2>(to + 2 * kBytes + 16 * j, v[j]);
+  }
+}
+
+// Row-major bytes to [k / 4][nr][lanes][4] by interleaving four rows.
+void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t nr, int32_t cols, uint8_t flip,
+               int32_t* sums) {
+  static_assert(kBytes == 16 || kBytes == 64, "store_columns knows these");
   uint8_t* to = static_cast<uint8_t*>(panel);
   const VB f = set1_b(flip), one = set1_b(1);
   VI sum[4] = {set1_i(0), set1_i(0), set1_i(0), set1_i(0)};
-  for (int64_t i = 0; i < k; i += 4, to += 4 * kBytes) {
+  for (int64_t i = 0; i < k; i += 4, to += nr * kBytes) {
     VB r[4];
     for (int q = 0; q < 4; q++) r[q] = i + q < k ? xor_b(load_b(b + (i + q) * ldb, cols), f) : set1_b(0);
     const VB l01 = unpack_lo8(r[0], r[1]), h01 = unpack_hi8(r[0], r[1]);
     const VB l23 = unpack_lo8(r[2], r[3]), h23 = unpack_hi8(r[2], r[3]);
     const VB v[4] = {unpack_lo16(l01, l23), unpack_hi16(l01, l23), unpack_lo16(h01, h23), unpack_hi16(h01, h23)};
+    store_columns(to, v, nr);
     OCTAVO_UNROLL
-    for (int j = 0; j < 4; j++) {
-      store_b(to + j * kBytes, v[j]);
-      dot(sum[j], one, v[j]);
-    }
+    for (int j = 0; j < 4; j++) dot(sum[j], one, v[j]);
   }
-  for (int j = 0; j < 4; j++) store_i(sums + j * kLanes, sum[j]);
+  alignas(64) int32_t natural[4 * kLanes];
+  for (int j = 0; j < 4; j++) store_i(natural + j * kLanes, sum[j]);
+  VB bits[4];
+  for (int j = 0; j < 4; j++) bits[j] = load_b(natural + j * kLanes);
+  store_columns(reinterpret_cast<uint8_t*>(sums), bits, nr);
 }
 #endif
 
