@@ -111,6 +111,7 @@ class QConv : public Op {
 
 std::unique_ptr<Op> make_QConv(const BindContext& ctx) {
   const QConvParams p = parse_qconv(ctx);
+  if (p.depthwise()) return make_qconv_depthwise(ctx);
   return std::make_unique<QConv>(ctx, p);
 }
 

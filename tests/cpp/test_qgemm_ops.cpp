@@ -131,7 +131,7 @@ int32_t weight(const View& w, int64_t i) {
 
 void convolution(Isa isa, Random& r, int round) {
   const bool one_d = r.between(0, 4) == 0, wide = r.between(0, 3) == 0, f32 = r.between(0, 5) == 0;
-  const int64_t group = r.between(0, 2) == 0 ? r.between(2, 4) : 1, gc = r.between(1, 9), go = r.between(2, 40);
+  const int64_t group = r.between(0, 2) == 0 ? r.between(2, 70) : 1, gc = r.between(0, 3) ? r.between(1, 9) : 1, go = r.between(0, 3) ? r.between(2, 40) : 1;
   const int64_t kh = one_d ? 1 : r.between(1, 4), kw = r.between(1, 4), n = r.between(1, 2);
   const int64_t sh = one_d ? 1 : r.between(1, 2), sw = r.between(1, 3), dh = one_d ? 1 : r.between(1, 2),
                 dw = r.between(1, 2);
