@@ -29,6 +29,8 @@ struct QWeights {
   const float* m = nullptr;
   bool m_per_channel = false;
 };
+// Fails on s16 weights outside [-255, 255].
+void check_q_weights(const BindContext& ctx, const View& w);
 QWeights parse_q_weights(const BindContext& ctx, int64_t channels);
 
 struct QConvParams {

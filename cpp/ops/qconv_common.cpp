@@ -66,17 +66,19 @@ QEpilogue parse_q_epilogue(const BindContext& ctx) {
   return e;
 }
 
+void check_q_weights(const BindContext& ctx, const View& w) {
+  if (w.dtype != DType::s16) return;
+  for (int64_t i = 0, n = w.elements(); i < n; i++)
+    if (w.as<int16_t>()[i] < -255 || w.as<int16_t>()[i] > 255)
+      ctx.fail("int16 weights hold %d; w - w_zp of 8-bit weights lies in [-255, 255]", w.as<int16_t>()[i]);
+}
+
 QWeights parse_q_weights(const BindContext& ctx, int64_t channels) {
   QWeights q;
   q.w = ctx.constant_or_null(1);
   if (!q.w || (q.w->dtype != DType::s8 && q.w->dtype != DType::s16))
     ctx.fail("weights (input 1) must be a constant of dtype int8 or int16");
-  if (q.w->dtype == DType::s16) {
-    const int16_t* w = q.w->as<int16_t>();
-    for (int64_t i = 0, n = q.w->elements(); i < n; i++)
-      if (w[i] < -255 || w[i] > 255)
-        ctx.fail("int16 weights hold %d; w - w_zp of 8-bit weights lies in [-255, 255]", w[i]);
-  }
+  check_q_weights(ctx, *q.w);
   if (ctx.has(2)) {
     const View& b = ctx.constant(2, DType::s32);
     if (b.elements() != channels)

@@ -19,11 +19,12 @@ GemmS8Rows rows_of(const View& v) {
   return g;
 }
 
-GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const float* m) {
+GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const float* m, const LutS8* lut) {
   GemmS8Epilogue g;
   g.kind = e.out_f32 ? GemmS8Epilogue::Kind::f32 : GemmS8Epilogue::Kind::u8;
   g.zp = e.y_zp, g.lo = e.lo, g.hi = e.hi;
   g.table = e.table;
+  g.lut = lut;
   g.m = m;
   if (e.has_z && z) {
     g.z = z->as<uint8_t>();
@@ -81,6 +82,7 @@ class QGemm : public Op {
     epilogue_ = parse_q_epilogue(ctx);
     const QWeights q = parse_q_weights(ctx, n_);
     packed_ = GemmS8Packed(find_gemm_s8(ctx.isa), gemm_weights(q, 0, n_, 1, k_));
+    if (epilogue_.table) lut_ = &lut_s8(ctx.isa);
     if (epilogue_.out_f32) m_ = column_multipliers(q, n_);
   }
 
@@ -112,7 +114,7 @@ class QGemm : public Op {
     job.c = ctx.out[0].data;
     job.out = rows_of(ctx.out[0]);
     if (epilogue_.has_z) job.z = rows_of(ctx.in[4]);
-    job.epilogue = gemm_epilogue(epilogue_, epilogue_.has_z ? &ctx.in[4] : nullptr, m_.data());
+    job.epilogue = gemm_epilogue(epilogue_, epilogue_.has_z ? &ctx.in[4] : nullptr, m_.data(), lut_);
     gemm_s8(ctx.pool, job);
   }
 
@@ -126,6 +128,7 @@ class QGemm : public Op {
   QEpilogue epilogue_;
   GemmS8Packed packed_;
   std::vector<float> m_;
+  const LutS8* lut_ = nullptr;
 };
 
 }  // namespace

@@ -13,7 +13,7 @@ GemmS8Rows rows_of(const View& v);
 
 // The driver's epilogue for `e`; z is the residual input's view or null, m the multipliers in column order (f32
 // outputs).
-GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const float* m);
+GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const float* m, const LutS8* lut);
 
 // Weights of channels [first, first + count) out of `q`, as segments.
 GemmS8Weights gemm_weights(const QWeights& q, int64_t first, int64_t count, int64_t segments, int64_t length);

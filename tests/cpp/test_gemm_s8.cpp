@@ -112,7 +112,7 @@ void run_case(const Case& t, Isa isa, Random r) {
   const AddParams add = {3, 200, 77, 5, 250, 0.73f, t.scale == Case::huge ? 3e38f : 1.21f};
   e.add = {add.za, add.zb, add.zp, add.lo, add.hi, add.ra, add.rb};
   if (u8 && t.z) e.z = z.data();
-  if (u8 && t.table) e.table = table.data();
+  if (u8 && t.table) e.table = table.data(), e.lut = &lut_s8(isa);
   e.scale = 0.37f;
   e.m = m.data();
   if (t.z) e.z_f = zf.data(), e.bias_f = bias_f.data();

@@ -26,7 +26,7 @@ void finish(const Cut& cut, const GemmS8Packed::Panel& q, int64_t n, int64_t lin
   if (e.kind == GemmS8Epilogue::Kind::u8) {
     uint8_t* y = static_cast<uint8_t*>(c);
     if (e.z) cut.kernel.add(y, job.out.row, e.z + at, job.z.row, rows, q.cols, e.add);
-    if (e.table) cut.kernel.table(y, job.out.row, rows, q.cols, e.table);
+    if (e.table) e.lut->bytes(y, job.out.row, y, job.out.row, rows, q.cols, e.table);
   } else if (e.kind == GemmS8Epilogue::Kind::f32) {
     cut.kernel.to_f32(c, job.out.row, rows, q.cols, e.m + q.first, e.scale, e.bias_f ? e.bias_f + q.first : nullptr,
                       e.z_f ? e.z_f + at : nullptr, job.z.row);

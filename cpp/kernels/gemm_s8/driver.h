@@ -9,6 +9,7 @@
 #include "core/thread_pool.h"
 #include "core/types.h"
 #include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/lut_s8/lut_s8.h"
 
 namespace octavo {
 
@@ -76,6 +77,7 @@ struct GemmS8Epilogue {
   const uint8_t* z = nullptr;
   GemmS8Add add = {};
   const uint8_t* table = nullptr;
+  const LutS8* lut = nullptr;  // looks the table up
   // f32: fl(acc) * fl(scale * m[n]) + bias[n] + z, then act(row, n, context).
   float scale = 1.0f;
   const float* m = nullptr;

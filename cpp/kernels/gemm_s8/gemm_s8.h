@@ -71,7 +71,6 @@ struct GemmS8 {
   TileFn tile[kGemmS8MaxVectors][kGemmS8MaxRows];
   // Second passes over a finished tile while it is in L1.
   void (*add)(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t rows, int64_t cols, const GemmS8Add& p);
-  void (*table)(uint8_t* y, int64_t ldy, int64_t rows, int64_t cols, const uint8_t* table);
   // s32 in place to f32: fl(acc) * (scale * m[n]); + bias[n] and + z where given.
   void (*to_f32)(void* y, int64_t ldy, int64_t rows, int64_t cols, const float* m, float scale, const float* bias,
                  const float* z, int64_t ldz);

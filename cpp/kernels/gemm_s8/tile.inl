@@ -239,15 +239,6 @@ void add_rows(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t ro
     }
 }
 
-void table_rows(uint8_t* y, int64_t ldy, int64_t rows, int64_t cols, const uint8_t* entries) {
-  const Table t = load_table(entries);
-  for (int64_t r = 0; r < rows; r++, y += ldy) {
-    int64_t n = 0;
-    for (; n + kBytes <= cols; n += kBytes) store_b(y + n, lookup(t, load_b(y + n)));
-    if (n < cols) store_b(y + n, lookup(t, load_b(y + n, int(cols - n))), int(cols - n));
-  }
-}
-
 void to_f32_rows(void* y, int64_t ldy, int64_t rows, int64_t cols, const float* m, float scale, const float* bias,
                  const float* z, int64_t ldz) {
   const VF s = set1_f(scale);
