@@ -61,14 +61,14 @@ LOOP(fmla_128, ZERO_ALL, TWELVE(FMLA))
 
 // The best of several short bursts on all threads at once.
 double gmacs(Loop loop, double macs_a_round, int threads) {
-  Region pool(threads);
   double best = 0;
   int64_t rounds = 20000;
-  for (int burst = 0; burst < 24;) {
+  for (int burst = 0; burst < 30;) {
+    Region pool(threads);  // anew for each burst, so that one unlucky placement of a thread does not spoil them all
     const auto start = std::chrono::steady_clock::now();
     pool.parallel_for(pool.threads(), [&](int64_t, int) { loop(rounds); });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (seconds < 0.002) {  // too short to trust the clock and the joining of threads
+    if (seconds < 0.004) {  // too short to trust the clock and the joining of threads
       rounds *= 2;
       continue;
     }
