@@ -9,6 +9,9 @@ namespace {
 
 inline VB gemm_input(VB x) { return xor_b(x, set1_b(0x80)); }
 inline __attribute__((always_inline)) void gemm_dot(VI& acc, VB x, VB w) { dot_signed(acc, x, w); }
+inline __attribute__((always_inline)) void gemm_dot_from(VI& acc, VB x, const uint8_t* w) {
+  gemm_dot(acc, x, load_b(w));
+}
 
 #include "kernels/gemm_s8/tile.inl"
 

@@ -8,6 +8,9 @@ namespace {
 
 inline VB gemm_input(VB x) { return x; }
 inline __attribute__((always_inline)) void gemm_dot(VI& acc, VB x, VB w) { dot(acc, x, w); }
+inline __attribute__((always_inline)) void gemm_dot_from(VI& acc, VB x, const uint8_t* w) {
+  gemm_dot(acc, x, load_b(w));
+}
 
 #include "kernels/gemm_s8/tile.inl"
 

@@ -132,6 +132,8 @@ OCTAVO_INLINE void start_tile(VI (&acc)[MR][NR], const GemmS8Tile& t) {
 #ifndef OCTAVO_GEMM_S8_OWN_TILE
 template <int MR, int NR>
 __attribute__((noinline)) void tile(const GemmS8Tile& t) {
+  // The largest tile has no register left for the last vector of weights: it stays in memory, for no accumulator must.
+  constexpr int kHeld = MR * NR + NR + 1 > 32 ? NR - 1 : NR;
   VI acc[MR][NR];
   start_tile<MR, NR>(acc, t);
   const uint8_t* b = static_cast<const uint8_t*>(t.b);
@@ -146,12 +148,13 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
         for (int k = 0; k < t.groups; k++, a += 4, b += kBytes * NR) {
           VB w[NR];
           OCTAVO_UNROLL
-          for (int j = 0; j < NR; j++) w[j] = load_b(b + j * kBytes);
+          for (int j = 0; j < kHeld; j++) w[j] = load_b(b + j * kBytes);
           OCTAVO_UNROLL
           for (int i = 0; i < MR; i++) {
             const VB x = gemm_input(set1_4(a + i * lda));
             OCTAVO_UNROLL
-            for (int j = 0; j < NR; j++) gemm_dot(acc[i][j], x, w[j]);
+            for (int j = 0; j < kHeld; j++) gemm_dot(acc[i][j], x, w[j]);
+            if (kHeld < NR) gemm_dot_from(acc[i][NR - 1], x, b + (NR - 1) * kBytes);
           }
         }
       }
