@@ -1,7 +1,8 @@
 // Windows over channels-last images. A window is rows x cols pixels (already clipped to the image), `columns` of them
 // side by side; x is the first window's first pixel; all distances in elements.
 //
-//   max_u8, max_s8, max_f32:  y[c] = the largest x[pixel, c] of the window (NaNs are passed over; all NaN gives -inf)
+//   max_u8, max_s8, max_f32:  y[c] = the largest x[pixel, c] of the window; its last NaN, if it has any;
+//                            the type's least value (-inf) when the window is empty
 //   mean_u8:  S = sum of x[pixel, c] - sub;  y[c] = clamp(rne(fl(fl32(S) * scale)) + zp, lo, hi)
 //   sum_u8:   the sum of n bytes (mod 2^32)
 #pragma once

@@ -5,6 +5,12 @@ namespace octavo {
 namespace scalar {
 namespace {
 
+// v where it is NaN, else m.
+inline VF or_nan(VF v, VF m) {
+  for (int i = 0; i < kLanes; i++) m.v[i] = v.v[i] == v.v[i] ? m.v[i] : v.v[i];
+  return m;
+}
+
 #include "kernels/pool_s8/tile.inl"
 
 constexpr PoolS8 kTable = {"scalar", max_bytes<false>, max_bytes<true>, max_floats, mean_bytes, sum_bytes};

@@ -36,7 +36,8 @@ void max_floats(const PoolWindow& w) {
       for (int64_t r = 0; r < w.rows; r++)
         for (int64_t q = 0; q < w.cols; q++) {
           const float* p = x + r * w.row + q * w.pixel + c;
-          m = max_f(n == kLanes ? load_f(p) : load_f(p, n), m);
+          const VF v = n == kLanes ? load_f(p) : load_f(p, n);
+          m = or_nan(v, max_f(v, m));
         }
       n == kLanes ? store_f(y + c, m) : store_f(y + c, m, n);
     }

@@ -1,0 +1,68 @@
+// QAdd: quantized_add of two u8 tensors with numpy broadcasting, then a table where there is one.
+#include "kernels/eltwise_s8/eltwise_s8.h"
+#include "kernels/lut_s8/lut_s8.h"
+#include "ops/copy.h"
+#include "ops/quantized_attrs.h"
+#include "ops/row_plan.h"
+
+namespace octavo {
+namespace {
+
+constexpr int64_t kGrain = 64 << 10;  // elements of a chunk: some 10 us
+
+AddS8Params swapped(const AddS8Params& p) { return {p.zb, p.za, p.zp, p.lo, p.hi, p.rb, p.ra}; }
+
+class QAdd : public Op {
+ public:
+  explicit QAdd(const BindContext& ctx) : kernel_(eltwise_s8(ctx.isa)), lut_(lut_s8(ctx.isa)) {
+    check_arity(ctx, 2, 3);
+    ctx.need(0, DType::u8);
+    ctx.need(1, DType::u8);
+    check_dtype(ctx, 0, DType::u8);
+    const OutputRange r = output_range(ctx, "zp");
+    p_ = {byte_attribute(ctx, "za", 0),  byte_attribute(ctx, "zb", 0), r.zp, r.lo, r.hi, finite_attribute(ctx, "ra"),
+          finite_attribute(ctx, "rb")};
+    table_ = byte_table(ctx, 2);
+  }
+
+  void infer(InferContext& ctx) const override {
+    Shape y;
+    if (!broadcast(ctx.in[0].shape, ctx.in[1].shape, y)) ctx.fail("the inputs' shapes do not broadcast");
+    set_shape(ctx, 0, y);
+  }
+
+  void run(RunContext& ctx) const override {
+    const RowPlan plan = plan_rows(ctx.out[0], ctx.in[0], &ctx.in[1]);
+    uint8_t* y = ctx.out[0].as<uint8_t>();
+    const uint8_t *a = ctx.in[0].as<uint8_t>(), *b = ctx.in[1].as<uint8_t>();
+    const AddS8Params other = swapped(p_);
+    plan.run(ctx.pool, kGrain, [&](const int64_t* at, int64_t rows, int64_t cols) {
+      uint8_t* to = y + at[0];
+      const int64_t ldy = plan.row_stride[0], lda = plan.row_stride[1], ldb = plan.row_stride[2];
+      if (plan.repeated[2])
+        kernel_.add_scalar(to, ldy, a + at[1], lda, b + at[2], ldb, rows, cols, p_);
+      else if (plan.repeated[1])
+        kernel_.add_scalar(to, ldy, b + at[2], ldb, a + at[1], lda, rows, cols, other);
+      else
+        kernel_.add(to, ldy, a + at[1], lda, b + at[2], ldb, rows, cols, p_);
+      if (table_) lut_.bytes(to, ldy, to, ldy, rows, cols, table_);
+    });
+  }
+
+  bool in_place(int k) const override { return k < 2; }
+  bool strided_in(int k) const override { return k < 2; }
+  bool strided_out() const override { return true; }
+  std::string kernel() const override { return std::string("eltwise_s8 ") + kernel_.isa; }
+
+ private:
+  const EltwiseS8& kernel_;
+  const LutS8& lut_;
+  AddS8Params p_;
+  const uint8_t* table_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_QAdd(const BindContext& ctx) { return std::make_unique<QAdd>(ctx); }
+
+}  // namespace octavo
