@@ -1,0 +1,136 @@
+"""An ONNX model -> a plan: import, passes, and one builder call a node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from octavo.errors import InvalidArgument, Unsupported
+from octavo.ir import PLAN, Graph, Node, Value
+from octavo.onnx_import import element_type, import_model
+from octavo.onnx_step import make_step
+from octavo.passes import run_passes
+
+Callback = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+
+@dataclass
+class Compiled:
+    """A plan, and what goes with it."""
+
+    plan: Any  # octavo._core.Plan
+    callbacks: list[Callback] = field(default_factory=list)  # for _core.Session; a plan without any can be saved
+    python_steps: list[tuple[str, str]] = field(default_factory=list)  # (node, why it runs through onnx.reference)
+    notes: list[tuple[str, str]] = field(default_factory=list)  # (node, why it is not executed as it might be)
+
+
+def compile_model(
+    model: Any, *, optimize: bool = True, literal: bool = False, requantize: str = "float", builder: Any = None
+) -> Compiled:
+    """Compiles an ONNX model.
+
+    model: a path, serialized bytes or an onnx.ModelProto. optimize=False keeps every operator a step of its own; the
+    results are the same, byte for byte. literal=True runs the file as ONNX spells it: dequantize, float operators that
+    accumulate in float64, quantize. requantize: "float" is the only scheme there is. builder: for tests, stands in for
+    _core.PlanBuilder().
+
+    Raises InvalidModel, Unsupported, InvalidArgument or IoError, naming the node or tensor.
+    """
+    if requantize != "float":
+        raise InvalidArgument(f"requantize={requantize!r}: the only scheme is 'float'")
+    graph = compile_graph(model, optimize=optimize, literal=literal)
+    if builder is None:
+        from octavo import _core
+
+        builder = _core.PlanBuilder()
+    return build(graph, builder)
+
+
+def compile_graph(model: Any, *, optimize: bool = True, literal: bool = False) -> Graph:
+    """The graph of plan operators that build() lowers; for tests and for `explain`."""
+    if not isinstance(model, (str, os.PathLike, bytes, bytearray, memoryview)) and not hasattr(model, "graph"):
+        raise InvalidArgument(f"a model is a path, bytes or an onnx.ModelProto, not {type(model).__name__}")
+    graph = import_model(model)
+    run_passes(graph, optimize, literal)
+    return graph
+
+
+def build(graph: Graph, builder: Any) -> Compiled:
+    """Hands a graph of plan operators to a plan builder."""
+    done = Compiled(None, notes=list(graph.notes))
+    numbers: dict[str, int] = {"": -1}
+
+    def number(name: str) -> int:
+        if name not in numbers:
+            value = graph.values[name]
+            if value.const is None:
+                raise Unsupported(f"value '{name}' is read but never written")
+            numbers[name] = builder.add_constant(name, np.ascontiguousarray(value.const).reshape(value.const.shape))
+        return numbers[name]
+
+    for name in graph.inputs:
+        value = graph.values[name]
+        numbers[name] = builder.add_input(name, element_type(value.dtype), dims(value))  # type: ignore[arg-type]
+    for node in graph.nodes:
+        inputs, attrs = list(node.inputs), dict(node.attrs)
+        if node.domain != PLAN:
+            raise Unsupported(f"node '{node.name}' ({node.op}) was not lowered")
+        if node.op == "Python":
+            inputs, attrs = python_step(graph, node, done)
+        while inputs and not inputs[-1]:
+            inputs.pop()
+        read = [number(name) for name in inputs]
+        written = []
+        for name in node.outputs:
+            if name:
+                numbers[name] = add_value(builder, graph.values[name], node)
+            written.append(numbers[name])
+        builder.add_step(node.op, node.name, read, written, {k: plain(v) for k, v in attrs.items()})
+    add_outputs(graph, builder, number)
+    done.plan = builder.build()
+    return done
+
+
+def add_outputs(graph: Graph, builder: Any, number: Callable[[str], int]) -> None:
+    computed = {out for node in graph.nodes for out in node.outputs}
+    for public, name in graph.outputs:
+        source = number(name)
+        if name not in computed:  # a constant, or an input handed through
+            value = graph.values[name]
+            copy = builder.add_value(f"{public}.copy", element_type(value.dtype), dims(value))  # type: ignore[arg-type]
+            builder.add_step("Identity", f"output {public}", [source], [copy], {})
+            source = copy
+        builder.add_output(public, source)
+
+
+def add_value(builder: Any, value: Value, node: Node) -> int:
+    if value.dtype is None:
+        raise Unsupported(f"node '{node.name}' ({node.op}): the type of its output '{value.name}' is not known")
+    if value.shape is None and node.op != "Python":
+        raise Unsupported(f"node '{node.name}' ({node.op}): the rank of its output '{value.name}' is not known")
+    return int(builder.add_value(value.name, element_type(value.dtype), dims(value)))
+
+
+def dims(value: Value) -> list[int | str | None] | None:
+    return None if value.shape is None else [d if isinstance(d, (int, str)) else None for d in value.shape]
+
+
+def python_step(graph: Graph, node: Node, done: Compiled) -> tuple[list[str], dict[str, Any]]:
+    reason = str(node.attrs["reason"])
+    node.op, node.domain = str(node.attrs["onnx_op"]), str(node.attrs["onnx_domain"])
+    inputs, callback = make_step(graph, node)
+    node.op, node.domain = "Python", PLAN
+    done.callbacks.append(callback)
+    done.python_steps.append((node.name, reason))
+    return inputs, {"callback": len(done.callbacks) - 1}
+
+
+def plain(value: Any) -> Any:
+    """An attribute as the builder takes it: int, float, str, or a list of one of the numbers."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [v.item() if isinstance(v, np.generic) else v for v in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,249 @@
+"""ONNX files -> :class:`octavo.ir.Graph`. With onnx_step.py the only module that reads ``onnx``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.inliner
+from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
+
+from octavo.errors import InvalidModel, IoError, Unsupported
+from octavo.ir import Graph, Node, Shape, Value
+
+MAX_PROTO = 2**31 - 1
+OLDEST_OPSET = 7
+
+
+def load_model(model: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto:
+    """A path, serialized bytes or a ModelProto -> ModelProto with external data loaded.
+
+    Raises IoError when the file cannot be read and InvalidModel when it is not an ONNX model.
+    """
+    if isinstance(model, ModelProto):
+        return model
+    try:
+        if isinstance(model, (bytes, bytearray, memoryview)):
+            proto = onnx.load_model_from_string(bytes(model))
+        else:
+            proto = onnx.load_model(os.fspath(model))
+    except OSError as e:
+        raise IoError(f"cannot read '{os.fspath(model) if not isinstance(model, bytes) else 'model'}': {e}") from e
+    except Exception as e:  # protobuf raises its own unrelated classes
+        where = "the bytes given" if isinstance(model, (bytes, bytearray, memoryview)) else f"'{Path(model).name}'"
+        raise InvalidModel(f"{where}: not an ONNX model, or truncated ({type(e).__name__}: {e})") from e
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise InvalidModel("not an ONNX model: it has no graph or names no operator set")
+    return proto
+
+
+def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
+    """Reads a model into the IR: functions inlined, shapes inferred, Constant and Identity nodes gone.
+
+    Raises InvalidModel, Unsupported or IoError.
+    """
+    proto = load_model(model)
+    opsets = {o.domain: int(o.version) for o in proto.opset_import}
+    if "ai.onnx" in opsets:
+        opsets.setdefault("", opsets["ai.onnx"])
+    opset = opsets.get("", 1 if proto.graph.node else 21)
+    if opset < OLDEST_OPSET:
+        raise Unsupported(
+            f"the model uses operator set {opset}; octavo reads {OLDEST_OPSET} and newer. Convert it with "
+            "onnx.version_converter.convert_version"
+        )
+    if opset > onnx.defs.onnx_opset_version():
+        raise Unsupported(
+            f"the model uses operator set {opset}, but the installed onnx package knows "
+            f"{onnx.defs.onnx_opset_version()} at most: update onnx"
+        )
+    if len(proto.functions):
+        proto = onnx.inliner.inline_local_functions(proto)
+    proto = infer_shapes(proto)
+    graph = Graph(proto.graph.name or "graph", opset)
+    graph.opsets = {**opsets, "": opset}
+    graph.metadata = {p.key: p.value for p in proto.metadata_props}
+    read_values(graph, proto)
+    read_nodes(graph, proto)
+    graph.outputs = [(o.name, o.name) for o in proto.graph.output]
+    if not graph.outputs:
+        raise InvalidModel("the model has no outputs")
+    remove_identities(graph)
+    graph.sort()
+    check_outputs(graph)
+    graph.drop_dead()
+    return graph
+
+
+def infer_shapes(proto: ModelProto) -> ModelProto:
+    """onnx's shape inference, on a copy without large weights so that models near 2 GB pass."""
+    try:
+        small = ModelProto()
+        small.CopyFrom(proto) if proto.ByteSize() < MAX_PROTO // 2 else None
+        if not small.HasField("graph"):
+            return proto
+        return onnx.shape_inference.infer_shapes(small, data_prop=True)
+    except Exception:  # shape inference is best effort: a model it chokes on may still run
+        return proto
+
+
+def read_shape(tensor_type: Any) -> Shape | None:
+    if not tensor_type.HasField("shape"):
+        return None
+    dims: list[int | str | None] = []
+    for d in tensor_type.shape.dim:
+        if d.HasField("dim_value"):
+            dims.append(int(d.dim_value) if d.dim_value >= 0 else None)
+        else:
+            dims.append(d.dim_param or None)
+    return tuple(dims)
+
+
+def numpy_dtype(elem_type: int, what: str) -> np.dtype | None:
+    if elem_type == TensorProto.UNDEFINED:
+        return None
+    try:
+        return np.dtype(helper.tensor_dtype_to_np_dtype(elem_type))
+    except (KeyError, TypeError) as e:
+        raise InvalidModel(f"{what} has unknown element type {elem_type}") from e
+
+
+def read_values(graph: Graph, proto: ModelProto) -> None:
+    for info in [*proto.graph.value_info, *proto.graph.output, *proto.graph.input]:
+        if not info.type.HasField("tensor_type"):
+            graph.values[info.name] = Value(info.name)
+            continue
+        t = info.type.tensor_type
+        graph.values[info.name] = Value(info.name, numpy_dtype(t.elem_type, f"value '{info.name}'"), read_shape(t))
+    for tensor in proto.graph.initializer:
+        set_const(graph, tensor.name, read_tensor(tensor, tensor.name))
+    for sparse in proto.graph.sparse_initializer:
+        set_const(graph, sparse.values.name, read_sparse(sparse))
+    for info in proto.graph.input:
+        if graph.values[info.name].const is not None:
+            continue  # a default value that callers rarely override: the initializer is the constant
+        if not info.type.HasField("tensor_type"):
+            raise Unsupported(f"input '{info.name}' is not a tensor; sequences, maps and optionals are not supported")
+        value = graph.values[info.name]
+        if value.dtype is None:
+            raise InvalidModel(f"input '{info.name}' has no element type")
+        if value.shape is None:
+            raise Unsupported(f"input '{info.name}' has no declared rank; set its shape (symbols are fine)")
+        graph.inputs.append(info.name)
+    if len(set(graph.inputs)) != len(graph.inputs):
+        raise InvalidModel("two inputs have the same name")
+
+
+def read_tensor(tensor: TensorProto, name: str) -> np.ndarray:
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception as e:
+        raise InvalidModel(f"the data of constant '{name}' does not fit its shape and type ({e})") from e
+
+
+def read_sparse(sparse: Any) -> np.ndarray:
+    name = sparse.values.name
+    values, indices = read_tensor(sparse.values, name), read_tensor(sparse.indices, name)
+    dense = np.zeros(tuple(sparse.dims), values.dtype)
+    try:
+        if indices.ndim == 1:
+            dense.reshape(-1)[indices] = values
+        else:
+            dense[tuple(indices.T)] = values
+    except IndexError as e:
+        raise InvalidModel(f"sparse constant '{name}' has an index outside its shape") from e
+    return dense
+
+
+def set_const(graph: Graph, name: str, array: np.ndarray) -> None:
+    graph.values[name] = Value(name, array.dtype, tuple(int(d) for d in array.shape), array)
+
+
+def read_attr(attr: AttributeProto) -> Any:
+    value = helper.get_attribute_value(attr)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if attr.type == AttributeProto.STRINGS:
+        return [v.decode("utf-8", "replace") for v in value]
+    if attr.type == AttributeProto.TENSOR:
+        return read_tensor(value, attr.name)
+    if attr.type in (AttributeProto.INTS, AttributeProto.FLOATS):
+        return list(value)
+    return value
+
+
+def constant_value(node: Any) -> np.ndarray | None:
+    """The array of a Constant node, None for forms that are not dense numbers (strings)."""
+    for attr in node.attribute:
+        if attr.name == "value":
+            return read_tensor(attr.t, node.output[0])
+        if attr.name == "sparse_value":
+            return read_sparse(attr.sparse_tensor)
+        if attr.name == "value_float":
+            return np.array(attr.f, np.float32)
+        if attr.name == "value_floats":
+            return np.array(attr.floats, np.float32)
+        if attr.name == "value_int":
+            return np.array(attr.i, np.int64)
+        if attr.name == "value_ints":
+            return np.array(attr.ints, np.int64)
+    return None
+
+
+def read_nodes(graph: Graph, proto: ModelProto) -> None:
+    written = set(graph.inputs)
+    for k, node in enumerate(proto.graph.node):
+        name = node.name or f"{node.op_type}_{k}"
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        for out in node.output:
+            if out and (out in written or (graph.values.get(out) and graph.values[out].const is not None)):
+                raise InvalidModel(f"node '{name}' ({node.op_type}) writes '{out}', which is written already")
+            written.add(out)
+            if out:
+                graph.values.setdefault(out, Value(out))
+        if node.op_type == "Constant" and domain == "":
+            array = constant_value(node)
+            if array is not None and node.output:
+                set_const(graph, node.output[0], array)
+                continue
+        for used in node.input:
+            if used:
+                graph.values.setdefault(used, Value(used))
+        attrs = {a.name: read_attr(a) for a in node.attribute}
+        graph.nodes.append(Node(node.op_type, list(node.input), list(node.output), attrs, name, domain, node))
+
+
+def remove_identities(graph: Graph) -> None:
+    """Identity and inference-time Dropout vanish; a constant behind Identity becomes a constant."""
+    for node in list(graph.nodes):
+        dropout = node.is_op("Dropout") and (len(node.outputs) < 2 or not node.outputs[1])
+        if not (node.is_op("Identity") or dropout) or not node.input(0):
+            continue
+        graph.remove(node)
+        source, out = graph.values[node.inputs[0]], graph.values[node.outputs[0]]
+        if source.shape is None:
+            source.shape = out.shape
+        if source.dtype is None:
+            source.dtype = out.dtype
+        graph.replace_uses(node.outputs[0], node.inputs[0])
+
+
+def check_outputs(graph: Graph) -> None:
+    written = {out for node in graph.nodes for out in node.outputs} | set(graph.inputs)
+    for public, name in graph.outputs:
+        if name not in written and (name not in graph.values or graph.values[name].const is None):
+            raise InvalidModel(f"output '{public}' is written by no node")
+
+
+def element_type(dtype: np.dtype | type) -> int:
+    """ONNX's element type number of a numpy dtype."""
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+def names_of(dims: Sequence[Any]) -> list[Any]:
+    """Dimensions as plan builders take them: int, symbol or None."""
+    return [d if isinstance(d, (int, str)) else None for d in dims]

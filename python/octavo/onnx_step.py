@@ -1,0 +1,83 @@
+"""Runs one ONNX node through ``onnx.reference``, the onnx package's own numpy implementation.
+
+This is how any valid operator that the core lacks still runs, and how exact constants are folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from octavo.errors import Error, Unsupported
+from octavo.ir import Graph, Node
+
+Step = Callable[[Sequence[np.ndarray | None]], list[np.ndarray]]
+
+
+def outer_names(node: NodeProto) -> list[str]:
+    """Names that a node's subgraphs (If, Loop, Scan) take from the graph around them, in order of first use."""
+    found: list[str] = []
+
+    def walk(graph: GraphProto, known: set[str]) -> None:
+        known = known | {i.name for i in graph.input} | {i.name for i in graph.initializer}
+        for inner in graph.node:
+            for name in inner.input:
+                if name and name not in known and name not in found:
+                    found.append(name)
+            for attr in inner.attribute:
+                for sub in [attr.g] if attr.type == AttributeProto.GRAPH else attr.graphs:
+                    walk(sub, known)
+            known |= set(inner.output)
+        for out in graph.output:
+            if out.name not in known and out.name not in found:
+                found.append(out.name)
+
+    for attr in node.attribute:
+        for sub in [attr.g] if attr.type == AttributeProto.GRAPH else attr.graphs:
+            walk(sub, set())
+    return found
+
+
+def make_step(graph: Graph, node: Node) -> tuple[list[str], Step]:
+    """The value names to feed (the node's inputs, then what its subgraphs capture) and the function to run.
+
+    Raises Unsupported, naming the node, when not even the onnx package implements the operator.
+    """
+    proto = NodeProto()
+    proto.CopyFrom(node.origin)
+    captured = [n for n in outer_names(proto) if n not in node.origin.input]
+    feeds = [*node.inputs, *captured]
+    # Passes may have renamed the node's inputs; the origin's own names are kept inside.
+    inner = [*node.origin.input, *captured]
+    unique = list(dict.fromkeys(n for n in inner if n))
+    outputs = [o for o in proto.output if o]
+    inputs = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in unique]
+    results = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in outputs]
+    opsets = [helper.make_opsetid(domain, version) for domain, version in graph.opsets.items()]
+    model = helper.make_model(helper.make_graph([proto], "step", inputs, results), opset_imports=opsets)
+    where = f"node '{node.name}' ({node.domain + '.' if node.domain else ''}{node.op})"
+    try:
+        evaluator = ReferenceEvaluator(model)
+    except Exception as e:
+        raise Unsupported(f"{where}: octavo has no such operator and neither has the onnx package ({e})") from e
+
+    def run(arrays: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+        given = {name: a for name, a in zip(inner, arrays) if name and a is not None}
+        try:
+            got = evaluator.run(None, given)
+        except Exception as e:
+            raise Error(f"{where} failed in its Python step: {type(e).__name__}: {e}") from e
+        for name, value in zip(outputs, got):
+            if not isinstance(value, (np.ndarray, np.generic)):
+                raise Unsupported(f"{where}: output '{name}' is not a tensor; sequences are not supported")
+        return [np.asarray(a) for a in got]
+
+    return feeds, run
+
+
+def evaluate(graph: Graph, node: Node, arrays: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+    """One node on constant inputs."""
+    return make_step(graph, node)[1](arrays)

@@ -1,0 +1,57 @@
+"""The graph passes, in the order they run. A pass takes a Graph and changes it in place; one file each.
+
+What a graph means is settled by the passes of MEANING; those of OPTIMIZE never change a byte of its results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from octavo.ir import Graph
+from octavo.passes.complete_shapes import complete_shapes
+from octavo.passes.dynamic_quantization import fuse_dynamic_quantization
+from octavo.passes.fold_batch_norm import fold_batch_norm
+from octavo.passes.fold_constants import fold_constants
+from octavo.passes.fold_dequantize import fold_dequantize
+from octavo.passes.fuse import fuse
+from octavo.passes.layout import move_transposes
+from octavo.passes.move_quantization import move_quantization
+from octavo.passes.read_quantization import read_quantization
+from octavo.passes.recognize import recognize
+from octavo.passes.silu import fuse_silu
+from octavo.passes.tables import build_tables
+from octavo.passes.to_plan import to_plan
+
+Pass = Callable[[Graph], None]
+
+# Constants, shapes, batch normalization: for every mode.
+CANONICAL: list[Pass] = [fold_constants, complete_shapes, fold_constants, fold_batch_norm]
+# Quantization read as integer arithmetic; not with literal=True.
+MEANING: list[Pass] = [read_quantization, move_quantization, recognize, build_tables]
+# ONNX operators that merge before they become plan operators; only with optimize=True.
+EARLY: list[Pass] = [fuse_silu, fuse_dynamic_quantization]
+# ONNX vocabulary to plan vocabulary, for every mode.
+CONVERT: list[Pass] = [fold_dequantize, fold_constants, complete_shapes, to_plan]
+# Plan to plan; only with optimize=True.
+OPTIMIZE: list[Pass] = [move_transposes, fuse]
+
+
+def run_passes(graph: Graph, optimize: bool = True, literal: bool = False) -> None:
+    """Takes an imported graph to one of plan operators only."""
+    stages = [CANONICAL]
+    if literal:
+        stages += [[mark_literal], CONVERT]
+    else:
+        stages += [MEANING, EARLY if optimize else [], CONVERT, OPTIMIZE if optimize else []]
+    for stage in stages:
+        for run in stage:
+            run(graph)
+            graph.sort()
+            graph.drop_dead()
+
+
+def mark_literal(graph: Graph) -> None:
+    """Products accumulate in float64 and round once."""
+    for node in graph.nodes:
+        if node.is_op("Conv", "ConvTranspose", "MatMul", "Gemm"):
+            node.attrs["acc64"] = 1

@@ -1,0 +1,3 @@
+from octavo.ir import Graph
+def fuse(graph: Graph) -> None:
+    pass

@@ -1,0 +1,3 @@
+from octavo.ir import Graph
+def move_transposes(graph: Graph) -> None:
+    pass
