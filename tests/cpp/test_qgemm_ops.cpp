@@ -15,6 +15,7 @@ std::unique_ptr<Op> make_QConv(const BindContext&);
 std::unique_ptr<Op> make_QGemm(const BindContext&);
 std::unique_ptr<Op> make_QMatMul(const BindContext&);
 std::unique_ptr<Op> make_MatMulInteger(const BindContext&);
+std::unique_ptr<Op> make_QGemmDynamic(const BindContext&);
 }  // namespace octavo
 
 namespace {
@@ -131,7 +132,8 @@ int32_t weight(const View& w, int64_t i) {
 
 void convolution(Isa isa, Random& r, int round) {
   const bool one_d = r.between(0, 4) == 0, wide = r.between(0, 3) == 0, f32 = r.between(0, 5) == 0;
-  const int64_t group = r.between(0, 2) == 0 ? r.between(2, 70) : 1, gc = r.between(0, 3) ? r.between(1, 9) : 1, go = r.between(0, 3) ? r.between(2, 40) : 1;
+  const int64_t group = r.between(0, 2) == 0 ? r.between(2, 70) : 1, gc = r.between(0, 3) ? r.between(1, 9) : 1,
+                go = r.between(0, 3) ? r.between(2, 40) : 1;
   const int64_t kh = one_d ? 1 : r.between(1, 4), kw = r.between(1, 4), n = r.between(1, 2);
   const int64_t sh = one_d ? 1 : r.between(1, 2), sw = r.between(1, 3), dh = one_d ? 1 : r.between(1, 2),
                 dw = r.between(1, 2);
@@ -340,6 +342,43 @@ void product(Isa isa, Random& r) {
                 (long long)n);
 }
 
+void dynamic(Isa isa, Random& r) {
+  const int64_t rows = r.between(1, 20), kk = r.between(1, 70), n = r.between(1, 90);
+  const bool wide = r.between(0, 2) == 0;
+  Tensor x(DType::u8, shape({2, rows, kk}), r.between(0, 1)), zp(DType::u8, shape({}), true),
+      scale(DType::f32, shape({}), true);
+  Tensor w(wide ? DType::s16 : DType::s8, shape({n, kk}), false, true),
+      m(DType::f32, shape({r.between(0, 1) ? n : 1}), false, true);
+  Tensor bias(DType::f32, shape({n}), false, true), z(DType::f32, shape({2, rows, n}), true);
+  if (r.between(0, 1)) x.make_strided(r.between(0, 6), {0, 0, 0, 0}, 0);
+  x.randomise(r, 0, 255), w.randomise(r, wide ? -255 : -128, wide ? 255 : 127), m.randomise(r, -100, 300);
+  bias.randomise(r, -100000, 100000), z.randomise(r, -100000, 100000);
+  *zp.v.as<uint8_t>() = uint8_t(r.next());
+  *scale.v.as<float>() = float(r.between(1, 1000)) / 77777.0f;
+  Runner t;
+  t.step.op = "QGemmDynamic", t.step.name = "dynamic";
+  const bool relu = find_op("Unary") != nullptr && r.between(0, 1);
+  t.step.attrs = {{"act", std::string(relu ? "Relu" : "")}};
+  t.in = {&x, &zp, &w, &scale, &m, r.between(0, 1) ? &bias : nullptr, r.between(0, 1) ? &z : nullptr};
+  t.out.v.dtype = DType::f32;
+  t.op = make_QGemmDynamic(t.context(isa));
+  t.out = Tensor(DType::f32, t.infer(), true);
+  t.run(2);
+  bool ok = true;
+  for (int64_t i = 0; i < 2 * rows; i++)
+    for (int64_t c = 0; c < n; c++) {
+      int32_t acc = 0;
+      for (int64_t q = 0; q < kk; q++)
+        acc += (x.v.as<uint8_t>()[x.offset(i / rows, 0, i % rows, q)] - *zp.v.as<uint8_t>()) * weight(w.v, c * kk + q);
+      float y = float(acc) * (*scale.v.as<float>() * m.v.as<float>()[m.v.elements() == 1 ? 0 : c]);
+      if (t.in[5]) y = y + bias.v.as<float>()[c];
+      if (t.in[6]) y = y + z.v.as<float>()[i * n + c];
+      if (relu) y = y > 0.0f ? y : 0.0f;
+      ok = ok && t.out.v.as<float>()[i * n + c] == y;
+    }
+  CHECK(ok);
+}
+
 // Hostile attributes and shapes are refused by name, not run.
 void refusals() {
   Tensor x(DType::u8, shape({1, 5, 5, 4}), true), w(DType::s8, shape({8, 3, 3, 4}), false, true),
@@ -386,6 +425,7 @@ int main() {
     for (int i = 0; i < 400; i++) convolution(isa, r, i);
     for (int i = 0; i < 100; i++) gemm(isa, r);
     for (int i = 0; i < 300; i++) product(isa, r);
+    for (int i = 0; i < 100; i++) dynamic(isa, r);
   }
   return check::finish();
 }

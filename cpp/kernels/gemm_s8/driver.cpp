@@ -30,8 +30,6 @@ void finish(const Cut& cut, const GemmS8Packed::Panel& q, int64_t n, int64_t lin
   } else if (e.kind == GemmS8Epilogue::Kind::f32) {
     cut.kernel.to_f32(c, job.out.row, rows, q.cols, e.m + q.first, e.scale, e.bias_f ? e.bias_f + q.first : nullptr,
                       e.z_f ? e.z_f + at : nullptr, job.z.row);
-    if (e.act)
-      for (int64_t r = 0; r < rows; r++) e.act(static_cast<float*>(c) + r * job.out.row, q.cols, e.act_context);
   }
 }
 

@@ -78,13 +78,11 @@ struct GemmS8Epilogue {
   GemmS8Add add = {};
   const uint8_t* table = nullptr;
   const LutS8* lut = nullptr;  // looks the table up
-  // f32: fl(acc) * fl(scale * m[n]) + bias[n] + z, then act(row, n, context).
+  // f32: fl(acc) * fl(scale * m[n]) + bias[n] + z.
   float scale = 1.0f;
   const float* m = nullptr;
   const float* bias_f = nullptr;
   const float* z_f = nullptr;
-  void (*act)(float* values, int64_t n, const void* context) = nullptr;
-  const void* act_context = nullptr;
 };
 
 // lines x rows pixels. Line i is row i % lines_per_image of image i / lines_per_image.
