@@ -13,7 +13,8 @@ from octavo.passes.dynamic_quantization import fuse_dynamic_quantization
 from octavo.passes.fold_batch_norm import fold_batch_norm
 from octavo.passes.fold_constants import fold_constants
 from octavo.passes.fold_dequantize import fold_dequantize
-from octavo.passes.fuse import fuse
+from octavo.passes.fuse_epilogue import fuse_activation, fuse_bias, fuse_residual
+from octavo.passes.fuse_integers import fuse_lut, fuse_pad, fuse_qadd, fuse_transpose_into_quantize, mark_graph_inputs
 from octavo.passes.layout import move_transposes
 from octavo.passes.move_quantization import move_quantization
 from octavo.passes.read_quantization import read_quantization
@@ -31,9 +32,19 @@ MEANING: list[Pass] = [read_quantization, move_quantization, recognize, build_ta
 # ONNX operators that merge before they become plan operators; only with optimize=True.
 EARLY: list[Pass] = [fuse_silu, fuse_dynamic_quantization]
 # ONNX vocabulary to plan vocabulary, for every mode.
-CONVERT: list[Pass] = [fold_dequantize, fold_constants, complete_shapes, to_plan]
+CONVERT: list[Pass] = [fold_dequantize, fold_constants, complete_shapes, to_plan, mark_graph_inputs]
 # Plan to plan; only with optimize=True.
-OPTIMIZE: list[Pass] = [move_transposes, fuse]
+OPTIMIZE: list[Pass] = [
+    move_transposes,
+    fuse_pad,
+    fuse_bias,
+    fuse_residual,
+    fuse_activation,
+    fuse_lut,
+    fuse_qadd,
+    fuse_lut,
+    fuse_transpose_into_quantize,
+]
 
 
 def run_passes(graph: Graph, optimize: bool = True, literal: bool = False) -> None:

@@ -1,3 +1,0 @@
-from octavo.ir import Graph
-def fuse(graph: Graph) -> None:
-    pass
