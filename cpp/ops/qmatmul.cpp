@@ -191,7 +191,7 @@ class Product : public Op {
     for (int64_t i = first; i < last; i++) {
       const uint8_t* a = ctx.in[0].as<uint8_t>() + (s.batch == 1 ? 0 : matrix_index(i, s.lead, lead_a)) * s.m * s.k;
       const uint8_t* b = ctx.in[1].as<uint8_t>() + (s.batch == 1 ? 0 : matrix_index(i, s.lead, lead_b)) * s.k * s.n;
-      if (b != ready || ready == nullptr) prepare(ctx, s, w, b, az, bz, pool, scratch);
+      if (b != ready || ready == nullptr) prepare(s, w, b, az, bz, pool, scratch);
       ready = b;
       if (w.copy_a) a = copied(a, s, pool, scratch + w.a);
       GemmS8Job job;
@@ -218,7 +218,7 @@ class Product : public Op {
   }
 
   // Packs b and writes the bias of its columns.
-  void prepare(RunContext& ctx, const Sizes& s, const Work& w, const uint8_t* b, int32_t az, int32_t bz, Region& pool,
+  void prepare(const Sizes& s, const Work& w, const uint8_t* b, int32_t az, int32_t bz, Region& pool,
                uint8_t* scratch) const {
     const int32_t* sums = sums_.as<int32_t>();
     if (!packed_) {
@@ -230,7 +230,6 @@ class Product : public Op {
     const uint32_t all = uint32_t(s.k) * uint32_t(az) * uint32_t(bz);
     const uint32_t each = uint32_t(kernel_->flips ? 128 : 0) - uint32_t(az);
     for (size_t i = 0; i < w.layout.side_elements(); i++) bias[i] = int32_t(each * uint32_t(sums[i]) + all);
-    (void)ctx;
   }
 
   const uint8_t* copied(const uint8_t* a, const Sizes& s, Region& pool, uint8_t* to) const {
