@@ -79,17 +79,19 @@ DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
     Block b = {};
     b.first = c;
     b.width = kernel_->max_width;
-    while (b.width > 16 && b.width > w.channels - c) b.width /= 2;
-    b.channels = int32_t(std::min<int64_t>(b.width, w.channels - c));
+    // The narrowest vector that holds the rest, if it may be partial; else the widest that the rest fills.
+    const int64_t left = w.channels - c;
+    while (b.width > 16 && (b.width / 2 >= left || (b.width > left && b.width > kernel_->max_partial))) b.width /= 2;
+    b.channels = int32_t(std::min<int64_t>(b.width, left));
     b.weights = bytes, b.side = side;
     bytes += vectors * size_t(b.width), side += size_t(b.width);
     c += b.channels;
-    const int width = b.width == 64 ? 0 : b.width == 32 ? 1 : b.channels == 16 ? 2 : 3;
+    const int width = b.width == 64 ? 0 : b.width == 32 ? 1 : 2, partial = b.channels < b.width ? 1 : 0;
     bool fast = true;
     for (int64_t i = b.first; i < c; i++) fast = fast && proven(w, i);
     const DwconvS8Out out = w.out_f32 ? DwconvS8Out::f32 : fast ? DwconvS8Out::u8_fast : DwconvS8Out::u8_safe;
-    b.row = kernel_->row[int(kind_)][int(out)][width];
-    b.last_row = two_rows_ ? kernel_->row[int(DwconvS8Kind::s1_one_row)][int(out)][width] : b.row;
+    b.row = kernel_->row[int(kind_)][int(out)][width][partial];
+    b.last_row = two_rows_ ? kernel_->row[int(DwconvS8Kind::s1_one_row)][int(out)][width][partial] : b.row;
     blocks_.push_back(b);
   }
   weights_ = Buffer(bytes, true);

@@ -43,15 +43,16 @@ struct DwconvS8Row {
   int32_t zp, lo, hi;
 };
 
-constexpr int kDwconvS8Kinds = 4, kDwconvS8Widths = 4;
+constexpr int kDwconvS8Kinds = 4, kDwconvS8Widths = 3;
 
 struct DwconvS8 {
   const char* isa;
   int32_t max_width;    // 64, 32 or 16
+  int32_t max_partial;  // widest block of which only some channels may exist
   int32_t macs_per_us;  // rough, for cutting chunks
   using RowFn = void (*)(const DwconvS8Row&);
-  // [kind][out][0: 64 bytes, 1: 32, 2: 16, 3: 16 of which `channels` exist]; null where the ISA has no such width.
-  RowFn row[kDwconvS8Kinds][3][kDwconvS8Widths];
+  // [kind][out][0: 64 bytes, 1: 32, 2: 16][0: all channels exist, 1: `channels` do]; null where the ISA has none.
+  RowFn row[kDwconvS8Kinds][3][kDwconvS8Widths][2];
 };
 
 }  // namespace octavo

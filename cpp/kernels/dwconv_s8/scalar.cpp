@@ -8,6 +8,7 @@ namespace {
 
 struct W16 {
   static constexpr int kBytes = 16;
+  static constexpr bool kPartial = true;
   using B = VB;
   using I = VI;
   using F = VF;
@@ -44,7 +45,7 @@ using W64 = void;
 
 #include "kernels/dwconv_s8/tile.inl"
 
-constexpr DwconvS8 kTable = {"scalar", 16, 1000, OCTAVO_DW_TABLE};
+constexpr DwconvS8 kTable = {"scalar", 16, 16, 1000, OCTAVO_DW_TABLE};
 
 }  // namespace
 }  // namespace scalar

@@ -200,7 +200,7 @@ template <class V>
 struct Rows {
   template <DwconvS8Kind kKind, DwconvS8Out kOut, bool kPartial>
   static constexpr DwconvS8::RowFn fn() {
-    if constexpr (kKind != DwconvS8Kind::general && kOut == DwconvS8Out::f32)
+    if constexpr ((kKind != DwconvS8Kind::general && kOut == DwconvS8Out::f32) || (kPartial && !V::kPartial))
       return nullptr;
     else if constexpr (kKind == DwconvS8Kind::s1_two_rows)
       return row_s1<V, 2, kOut, kPartial>;
@@ -220,13 +220,13 @@ struct Rows<void> {
   }
 };
 
-#define OCTAVO_DW_OUT(kind, out)                                                                            \
-  {                                                                                                         \
-    Rows<W64>::fn<DwconvS8Kind::kind, DwconvS8Out::out, false>(),                                           \
-        Rows<W32>::fn<DwconvS8Kind::kind, DwconvS8Out::out, false>(),                                       \
-        Rows<W16>::fn<DwconvS8Kind::kind, DwconvS8Out::out, false>(),                                       \
-        Rows<W16>::fn<DwconvS8Kind::kind, DwconvS8Out::out, true>()                                         \
+#define OCTAVO_DW_WIDTH(width, kind, out)                        \
+  {                                                              \
+    Rows<width>::fn<DwconvS8Kind::kind, DwconvS8Out::out, false>(), \
+        Rows<width>::fn<DwconvS8Kind::kind, DwconvS8Out::out, true>()  \
   }
+#define OCTAVO_DW_OUT(kind, out) \
+  { OCTAVO_DW_WIDTH(W64, kind, out), OCTAVO_DW_WIDTH(W32, kind, out), OCTAVO_DW_WIDTH(W16, kind, out) }
 #define OCTAVO_DW_KIND(kind) \
   { OCTAVO_DW_OUT(kind, u8_fast), OCTAVO_DW_OUT(kind, u8_safe), OCTAVO_DW_OUT(kind, f32) }
 #define OCTAVO_DW_TABLE \
