@@ -9,6 +9,9 @@
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 #endif
 
+// GCC 12 takes the deliberately undefined pass-through operand of its own intrinsics for a bug of ours.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
 namespace octavo {
 namespace avx512vnni {
 namespace {

@@ -1,0 +1,14 @@
+#include "kernels/layernorm_f32/layernorm_f32.h"
+#include "kernels/simd/avx512vnni_f32.h"
+
+namespace octavo {
+namespace avx512vnni {
+namespace {
+#include "kernels/simd/lanes16.inl"
+#include "kernels/layernorm_f32/tile.inl"
+}  // namespace
+}  // namespace avx512vnni
+
+extern const LayernormF32 layernorm_f32_avx512vnni = {avx512vnni::layernorm_row};
+
+}  // namespace octavo
