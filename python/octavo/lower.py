@@ -88,7 +88,8 @@ def build(graph: Graph, builder: Any) -> Compiled:
         for name in node.outputs:
             if name:
                 numbers[name] = add_value(builder, graph.values[name], node)
-            written.append(numbers[name])
+            if name or node.op != "Python":
+                written.append(numbers[name])
         builder.add_step(node.op, node.name, read, written, {k: plain(v) for k, v in attrs.items()})
     add_outputs(graph, builder, number)
     done.plan = builder.build()

@@ -14,6 +14,8 @@ from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
 from octavo.errors import InvalidModel, IoError, Unsupported
 from octavo.ir import Graph, Node, Shape, Value
+from octavo.onnx_qoperator import expand_qoperators
+from octavo.onnx_step import outer_names
 
 MAX_PROTO = 2**31 - 1
 OLDEST_OPSET = 7
@@ -50,12 +52,9 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     opsets = {o.domain: int(o.version) for o in proto.opset_import}
     if "ai.onnx" in opsets:
         opsets.setdefault("", opsets["ai.onnx"])
-    opset = opsets.get("", 1 if proto.graph.node else 21)
+    opset = opsets.get("", onnx.defs.onnx_opset_version())
     if opset < OLDEST_OPSET:
-        raise Unsupported(
-            f"the model uses operator set {opset}; octavo reads {OLDEST_OPSET} and newer. Convert it with "
-            "onnx.version_converter.convert_version"
-        )
+        check_old(proto, opset)
     if opset > onnx.defs.onnx_opset_version():
         raise Unsupported(
             f"the model uses operator set {opset}, but the installed onnx package knows "
@@ -63,7 +62,7 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         )
     if len(proto.functions):
         proto = onnx.inliner.inline_local_functions(proto)
-    proto = infer_shapes(proto)
+    proto = infer_shapes(expand_qoperators(proto))
     graph = Graph(proto.graph.name or "graph", opset)
     graph.opsets = {**opsets, "": opset}
     graph.metadata = {p.key: p.value for p in proto.metadata_props}
@@ -77,6 +76,20 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     check_outputs(graph)
     graph.drop_dead()
     return graph
+
+
+def check_old(proto: ModelProto, opset: int) -> None:
+    """Old operator sets are read as far as their operators mean what they meant in OLDEST_OPSET."""
+    for node in proto.graph.node:
+        try:
+            same = onnx.defs.get_schema(node.op_type, OLDEST_OPSET, node.domain).since_version <= opset
+        except onnx.defs.SchemaError:
+            same = False
+        if not same:
+            raise Unsupported(
+                f"node '{node.name}' ({node.op_type}) is of operator set {opset}; octavo reads {OLDEST_OPSET} and newer. "
+                "Convert the model with onnx.version_converter.convert_version"
+            )
 
 
 def infer_shapes(proto: ModelProto) -> ModelProto:
@@ -210,11 +223,13 @@ def read_nodes(graph: Graph, proto: ModelProto) -> None:
             if array is not None and node.output:
                 set_const(graph, node.output[0], array)
                 continue
-        for used in node.input:
+        # What the node's subgraphs take from outside are inputs like any other.
+        inputs = [*node.input, *(n for n in outer_names(node) if n not in node.input)]
+        for used in inputs:
             if used:
                 graph.values.setdefault(used, Value(used))
         attrs = {a.name: read_attr(a) for a in node.attribute}
-        graph.nodes.append(Node(node.op_type, list(node.input), list(node.output), attrs, name, domain, node))
+        graph.nodes.append(Node(node.op_type, inputs, list(node.output), attrs, name, domain, node))
 
 
 def remove_identities(graph: Graph) -> None:

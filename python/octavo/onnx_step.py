@@ -47,14 +47,15 @@ def make_step(graph: Graph, node: Node) -> tuple[list[str], Step]:
     Raises Unsupported, naming the node, when not even the onnx package implements the operator.
     """
     proto = NodeProto()
-    proto.CopyFrom(node.origin)
-    captured = [n for n in outer_names(proto) if n not in node.origin.input]
-    feeds = [*node.inputs, *captured]
+    proto.CopyFrom(node.origin if node.origin is not None else made(node))
+    captured = [n for n in outer_names(proto) if n not in proto.input]
+    feeds = list(node.inputs)
     # Passes may have renamed the node's inputs; the origin's own names are kept inside.
-    inner = [*node.origin.input, *captured]
+    inner = [*proto.input, *captured]
     unique = list(dict.fromkeys(n for n in inner if n))
     outputs = [o for o in proto.output if o]
-    inputs = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in unique]
+    types = {n: graph.dtype(given) for n, given in zip(inner, feeds)}
+    inputs = [helper.make_tensor_value_info(n, onnx_type(types.get(n)), None) for n in unique]
     results = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in outputs]
     opsets = [helper.make_opsetid(domain, version) for domain, version in graph.opsets.items()]
     model = helper.make_model(helper.make_graph([proto], "step", inputs, results), opset_imports=opsets)
@@ -76,6 +77,16 @@ def make_step(graph: Graph, node: Node) -> tuple[list[str], Step]:
         return [np.asarray(a) for a in got]
 
     return feeds, run
+
+
+def onnx_type(dtype: np.dtype | None) -> int:
+    return TensorProto.UNDEFINED if dtype is None else int(helper.np_dtype_to_tensor_dtype(dtype))
+
+
+def made(node: Node) -> NodeProto:
+    """A protobuf for a node that a pass wrote."""
+    attrs = {k: v for k, v in node.attrs.items() if k not in ("acc64", "reason", "onnx_op", "onnx_domain")}
+    return helper.make_node(node.op, node.inputs, node.outputs, name=node.name, domain=node.domain, **attrs)
 
 
 def evaluate(graph: Graph, node: Node, arrays: Sequence[np.ndarray | None]) -> list[np.ndarray]:

@@ -66,15 +66,16 @@ class Sweep:
             self.changed = True
         self.put(x, perm, node.outputs[0], node.name)
 
-    def put(self, x: str, perm: tuple[int, ...], out: str, name: str) -> None:
-        """out = Transpose(x), reusing an equal one."""
+    def put(self, x: str, perm: tuple[int, ...], out: str, name: str) -> str:
+        """out = Transpose(x), reusing an equal one; returns the value that holds it."""
         same = x if perm == tuple(range(len(perm))) else self.known.get((x, perm))
         if same is not None:
             self.alias[out] = same
-            return
+            return same
         self.nodes.append(plan_node("Transpose", [x], [out], name, {"perm": list(perm)}))
         self.transposes[out] = (x, perm)
         self.known[x, perm] = out
+        return out
 
     def emit(
         self, node: Node, inputs: list[str], attrs: dict[str, Any], perm: Sequence[int], k: int = 0, shape: Shape | None = None
@@ -112,8 +113,7 @@ class Sweep:
                 inputs[k] = graph.new_const(name, np.ascontiguousarray(whole.transpose(inverse(perm))))
             elif shape is not None and len(shape) == rank and moves_nothing(shape, inverse(perm)):
                 moved = graph.new_value(name, graph.dtype(name), permuted(shape, inverse(perm)))
-                self.put(name, tuple(inverse(perm)), moved, node.name)
-                inputs[k] = moved
+                inputs[k] = self.put(name, tuple(inverse(perm)), moved, node.name)
             else:
                 return None
         return inputs, perm
@@ -343,6 +343,3 @@ def identity_reshapes(graph: Graph) -> None:
 def one_free(x: Shape, y: Shape) -> bool:
     """All dimensions but one are known and equal: so is the last."""
     return sum(1 for a, b in zip(x, y) if not (isinstance(a, int) and a == b)) == 1
-
-
-__all__ = ["move_transposes"]

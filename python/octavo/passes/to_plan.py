@@ -321,8 +321,11 @@ def reduce(c: Context) -> None:
     fn = c.node.op.removeprefix("Reduce")
     if c.dtype() not in (F32, S32, S64) or fn in ("L2", "Mean") and c.dtype() != F32:
         raise Refuse(f"the core does not reduce {c.dtype()} by {fn}")
-    axes = ints(c.graph, c.node, "axes", 1)
     keep, rank = int(c.attr("keepdims", 1)), c.rank()
+    if "axes" not in c.node.attrs and c.node.input(1) and c.graph.const(c.node.inputs[1]) is None:
+        empty = int(c.attr("noop_with_empty_axes", 0))
+        return c.emit("Reduce", [c.x, c.node.inputs[1]], {"fn": fn, "keepdims": keep, "noop_with_empty_axes": empty})
+    axes = ints(c.graph, c.node, "axes", 1)
     if not axes:
         if c.attr("noop_with_empty_axes", 0):
             return c.emit("Identity", [c.x])
@@ -481,7 +484,12 @@ def split(c: Context) -> None:
     sizes = ints(c.graph, c.node, "split", 1)
     if not all(c.node.outputs):
         raise Refuse("one of its outputs is absent")
-    attrs: dict[str, Any] = {"axis": axis}
+    parts, shape = len(c.node.outputs), c.graph.shape(c.x)
+    length = shape[axis] if shape is not None else None
+    attrs: dict[str, Any] = {"axis": axis, "num_outputs": parts}
+    if sizes is None and isinstance(length, int):
+        chunk = -(-length // parts)
+        sizes = [min(chunk, max(length - chunk * k, 0)) for k in range(parts)]
     if sizes is not None:
         attrs["split"] = sizes
     from octavo.ir import plan_node
@@ -505,6 +513,8 @@ def depth_to_space(c: Context) -> None:
     attrs: dict[str, Any] = {"blocksize": int(c.attr("blocksize", 0))}
     if c.node.op == "DepthToSpace":
         attrs["mode"] = c.attr("mode", "DCR")
+    elif c.attr("mode", "DCR") != "DCR":
+        raise Refuse("mode CRD")
     c.emit(c.node.op, [c.x], attrs)
 
 
@@ -540,7 +550,13 @@ def quantize(c: Context) -> None:
     if any(k is None or k.itemsize > 4 or k not in CORE_DTYPES for k in kinds) or c.dtype(1) != F32:
         raise Refuse(f"the core does not convert {kinds[0]} to {kinds[1]} with {c.dtype(1)} scales")
     attrs = {"axis": int(c.attr("axis", 1)), "block_size": int(c.attr("block_size", 0))}
-    c.emit(c.node.op, list(c.node.inputs), attrs)
+    inputs = list(c.node.inputs)
+    if c.node.op == "QuantizeLinear" and not c.node.input(2) and kinds[1] != U8:  # output_dtype says which
+        scales = c.graph.shape(inputs[1])
+        if scales is None or any(not isinstance(d, int) for d in scales):
+            raise Refuse("its output_dtype comes without a zero point, and its scale has no known shape")
+        inputs[2:] = [c.graph.new_const(f"{c.y}/zero_point", np.zeros(scales, kinds[1]))]  # type: ignore[arg-type]
+    c.emit(c.node.op, inputs, attrs)
 
 
 def dynamic_quantize(c: Context) -> None:
