@@ -12,7 +12,7 @@
 namespace octavo {
 namespace {
 
-constexpr int64_t kGrain = 48 << 10;    // elements of a chunk
+constexpr int64_t kGrain = 48 << 10;  // elements of a chunk
 constexpr int64_t kMaxChunks = 64;
 
 class DynamicQuantizeLinear : public Op {

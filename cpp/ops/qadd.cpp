@@ -20,8 +20,8 @@ class QAdd : public Op {
     ctx.need(1, DType::u8);
     check_dtype(ctx, 0, DType::u8);
     const OutputRange r = output_range(ctx, "zp");
-    p_ = {byte_attribute(ctx, "za", 0),  byte_attribute(ctx, "zb", 0), r.zp, r.lo, r.hi, finite_attribute(ctx, "ra"),
-          finite_attribute(ctx, "rb")};
+    p_ = {byte_attribute(ctx, "za", 0), byte_attribute(ctx, "zb", 0), r.zp, r.lo, r.hi,
+          finite_attribute(ctx, "ra"),  finite_attribute(ctx, "rb")};
     table_ = byte_table(ctx, 2);
   }
 

@@ -12,8 +12,8 @@
 namespace octavo {
 namespace {
 
-constexpr int64_t kGrain = 128 << 10;        // bytes read by a chunk
-constexpr int64_t kMostPixels = 1 << 23;     // 255 times as many still fit an int32
+constexpr int64_t kGrain = 128 << 10;     // bytes read by a chunk
+constexpr int64_t kMostPixels = 1 << 23;  // 255 times as many still fit an int32
 
 struct MeanAttrs {
   int32_t x_zp;
@@ -33,8 +33,7 @@ struct MeanAttrs {
 
 class QAveragePool : public Op {
  public:
-  explicit QAveragePool(const BindContext& ctx)
-      : kernel_(pool_s8(ctx.isa)), window_(parse_window(ctx)), attrs_(ctx) {
+  explicit QAveragePool(const BindContext& ctx) : kernel_(pool_s8(ctx.isa)), window_(parse_window(ctx)), attrs_(ctx) {
     check_arity(ctx, 1, 1);
     include_pad_ = ctx.step.i("count_include_pad", 0) != 0;
     if (window_.h.kernel * window_.w.kernel > kMostPixels)

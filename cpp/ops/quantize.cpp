@@ -81,7 +81,8 @@ class Quantize : public Op {
       nan = run_dense(ctx.pool, x, ctx.scratch);
       const Strides from = dense_strides(x.shape, 1), to = strides_of(y);
       CopyAxes axes;
-      for (int i = 0; i < y.shape.rank; i++) axes.add(y.shape[i], from.of[perm_.empty() ? i : perm_[size_t(i)]], to.of[i]);
+      for (int i = 0; i < y.shape.rank; i++)
+        axes.add(y.shape[i], from.of[perm_.empty() ? i : perm_[size_t(i)]], to.of[i]);
       copy_nd(ctx.pool, axes, 1, ctx.scratch, y.data);
     }
     if (nan && graph_input_)

@@ -12,9 +12,7 @@ namespace {
 
 constexpr int64_t kGrain = 16 << 10;  // elements of a chunk
 
-bool quantized_type(DType t) {
-  return t == DType::u8 || t == DType::s8 || t == DType::u16 || t == DType::s16;
-}
+bool quantized_type(DType t) { return t == DType::u8 || t == DType::s8 || t == DType::u16 || t == DType::s16; }
 
 int32_t integer_at(const View& v, int64_t i) {
   switch (v.dtype) {

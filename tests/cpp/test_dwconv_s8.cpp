@@ -52,7 +52,8 @@ struct Data {
       m.push_back(l.extreme ? (i & 2 ? 3.0e38f : -2.5f) : float(rng.between(1, 1000)) * 1e-5f);
     }
     zp = int32_t(rng.between(0, 255)), lo = int32_t(rng.between(0, 60)), hi = int32_t(rng.between(180, 255));
-    add = {int32_t(rng.between(0, 255)), int32_t(rng.between(0, 255)), int32_t(rng.between(0, 255)), 3, 250, 0.7f, 0.4f};
+    add = {
+        int32_t(rng.between(0, 255)), int32_t(rng.between(0, 255)), int32_t(rng.between(0, 255)), 3, 250, 0.7f, 0.4f};
   }
 };
 

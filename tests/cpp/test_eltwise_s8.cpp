@@ -56,8 +56,8 @@ float any_float() {
 
 std::vector<float> floats(int64_t n, bool nan) {
   std::vector<float> r(static_cast<size_t>(n));
-  for (float& v : r)
-    do v = any_float();
+  for (float& v : r) do
+      v = any_float();
     while (!nan && v != v);
   return r;
 }
@@ -70,8 +70,8 @@ void elementwise(int64_t rows, int64_t cols) {
   const int64_t gap = rng.between(0, 2), ld = cols + gap, n = rows * ld;
   const std::vector<uint8_t> a = bytes(n), b = bytes(n), blank(size_t(n) + 64, 0xA5);
   const float ratios[] = {0.7f, 1.0f, 0.0f, -3.25f, 0.5f, 1e-30f, 3e38f, -3e38f};
-  const AddParams p = {int32_t(rng.between(0, 255)),  int32_t(rng.between(0, 255)), int32_t(rng.between(0, 255)),
-                       int32_t(rng.between(0, 100)),  int32_t(rng.between(100, 255)), ratios[rng.between(0, 7)],
+  const AddParams p = {int32_t(rng.between(0, 255)), int32_t(rng.between(0, 255)),   int32_t(rng.between(0, 255)),
+                       int32_t(rng.between(0, 100)), int32_t(rng.between(100, 255)), ratios[rng.between(0, 7)],
                        ratios[rng.between(0, 7)]};
   const AddS8Params add = {p.za, p.zb, p.zp, p.lo, p.hi, p.ra, p.rb};
   const MulS8Params mul = {p.za, p.zb, p.zp, p.lo, p.hi, p.ra == 3e38f ? 3e38f : p.ra * 0.01f};
@@ -250,7 +250,6 @@ int main() {
   const float scales[] = {0.1f, 1.0f, 0.0123f, 3.0f, 1e-30f, 1e30f, 1e-42f, 0.00392157f, 1.9999999f, 3e38f};
   for (int64_t n = 1; n <= 150; n++) quantizing(n, scales[rng.between(0, 9)]);
   for (float s : scales) quantizing(4000, s);
-  for (int round = 0; round < 200; round++)
-    quantizing(500, float(rng.between(1, 1 << 24)) * 1e-9f);
+  for (int round = 0; round < 200; round++) quantizing(500, float(rng.between(1, 1 << 24)) * 1e-9f);
   return check::finish();
 }

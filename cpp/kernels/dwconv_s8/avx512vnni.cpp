@@ -16,8 +16,12 @@ inline __attribute__((always_inline)) void vnni(T& acc, T u, T s) {
 struct W64 {
   OCTAVO_X86_WIDTH(64, _mm512, __m512i, __m512, _mm512_loadu_si512, _mm512_storeu_si512, _mm512_setzero_si512)
   static constexpr bool kPartial = true;
-  static inline B load_b(const uint8_t* p, int n) { return _mm512_maskz_loadu_epi8(__mmask64((__mmask64(1) << n) - 1), p); }
-  static inline void store_b(uint8_t* p, B x, int n) { _mm512_mask_storeu_epi8(p, __mmask64((__mmask64(1) << n) - 1), x); }
+  static inline B load_b(const uint8_t* p, int n) {
+    return _mm512_maskz_loadu_epi8(__mmask64((__mmask64(1) << n) - 1), p);
+  }
+  static inline void store_b(uint8_t* p, B x, int n) {
+    _mm512_mask_storeu_epi8(p, __mmask64((__mmask64(1) << n) - 1), x);
+  }
   static inline void dot(I& acc, B u, B s) { vnni(acc, u, s); }
 };
 struct W32 {

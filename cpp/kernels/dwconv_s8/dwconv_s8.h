@@ -1,7 +1,8 @@
 // Depthwise convolution, u8 x s8, channels last, requantized.
 //
 //   acc[p, c] = bias[c] + sum over taps t of x[p + offset(t), c] * w[t, c]                     (mod 2^32)
-//   u8 out:  y = clamp(rne(fl32(acc) * m[c]) + zp, lo, hi)        (core/arith.h requantize);   f32 out: y = fl32(acc) * m[c]
+//   u8 out:  y = clamp(rne(fl32(acc) * m[c]) + zp, lo, hi)        (core/arith.h requantize);   f32 out: y = fl32(acc) *
+//   m[c]
 //
 // Channels go in blocks of `width` bytes. A block's four pixels (four taps) are interleaved so that a 32-bit lane holds
 // one channel of all four, which is what a four-byte dot product eats. Where the taps are vertical neighbours
@@ -28,10 +29,10 @@ enum class DwconvS8Out : int32_t {
 
 // One call: one block of channels along `columns` outputs of one row (or two).
 struct DwconvS8Row {
-  const uint8_t* x;   // the first tap of output column 0
-  int64_t row;        // bytes between the input rows of vertical neighbours
-  int64_t pixel;      // bytes between the input pixels of horizontal neighbours
-  int64_t step;       // general: bytes between the inputs of neighbouring outputs
+  const uint8_t* x;     // the first tap of output column 0
+  int64_t row;          // bytes between the input rows of vertical neighbours
+  int64_t pixel;        // bytes between the input pixels of horizontal neighbours
+  int64_t step;         // general: bytes between the inputs of neighbouring outputs
   const int64_t* taps;  // general: 4 * groups offsets in bytes from x
   int32_t groups;
   int32_t columns, channels;  // channels < width only in a partial block

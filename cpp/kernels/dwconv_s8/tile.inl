@@ -220,14 +220,11 @@ struct Rows<void> {
   }
 };
 
-#define OCTAVO_DW_WIDTH(width, kind, out)                        \
-  {                                                              \
-    Rows<width>::fn<DwconvS8Kind::kind, DwconvS8Out::out, false>(), \
-        Rows<width>::fn<DwconvS8Kind::kind, DwconvS8Out::out, true>()  \
-  }
+#define OCTAVO_DW_WIDTH(width, kind, out)                          \
+  {Rows<width>::fn<DwconvS8Kind::kind, DwconvS8Out::out, false>(), \
+   Rows<width>::fn<DwconvS8Kind::kind, DwconvS8Out::out, true>()}
 #define OCTAVO_DW_OUT(kind, out) \
-  { OCTAVO_DW_WIDTH(W64, kind, out), OCTAVO_DW_WIDTH(W32, kind, out), OCTAVO_DW_WIDTH(W16, kind, out) }
-#define OCTAVO_DW_KIND(kind) \
-  { OCTAVO_DW_OUT(kind, u8_fast), OCTAVO_DW_OUT(kind, u8_safe), OCTAVO_DW_OUT(kind, f32) }
+  {OCTAVO_DW_WIDTH(W64, kind, out), OCTAVO_DW_WIDTH(W32, kind, out), OCTAVO_DW_WIDTH(W16, kind, out)}
+#define OCTAVO_DW_KIND(kind) {OCTAVO_DW_OUT(kind, u8_fast), OCTAVO_DW_OUT(kind, u8_safe), OCTAVO_DW_OUT(kind, f32)}
 #define OCTAVO_DW_TABLE \
-  { OCTAVO_DW_KIND(s1_two_rows), OCTAVO_DW_KIND(s1_one_row), OCTAVO_DW_KIND(s2), OCTAVO_DW_KIND(general) }
+  {OCTAVO_DW_KIND(s1_two_rows), OCTAVO_DW_KIND(s1_one_row), OCTAVO_DW_KIND(s2), OCTAVO_DW_KIND(general)}

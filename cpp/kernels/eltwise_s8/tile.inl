@@ -1,4 +1,5 @@
-// The rows, written once over the vocabulary of simd/<isa>_i8.h. Included inside namespace octavo::<isa>, anonymous.
+// The rows, written once over the vocabulary of simd/<isa>_i8.h. Included inside namespace octavo::<isa>, anonymous,
+// after the ISA's `Centred centred(VB x, int32_t zp)`: fl32(x - zp), four vectors in the order of widen().
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 #define OCTAVO_UNROLL _Pragma("GCC unroll 4")
@@ -23,16 +24,6 @@ OCTAVO_INLINE VB finish(VF (&x)[4], const Clamp& c) {
   for (int j = 0; j < 4; j++) v[j] = to_i(kSafe ? max_f(min_f(zero_nan(x[j]), c.high), c.low) : x[j]);
   const VB y = packus16(adds16(packs32(v[0], v[1]), c.zp), adds16(packs32(v[2], v[3]), c.zp));
   return min_u8(max_u8(y, c.lo), c.hi);
-}
-
-struct Centred {
-  VF v[4];
-};
-OCTAVO_INLINE Centred centred(VB x, int32_t zp) {
-  VI w[4];
-  widen(x, w[0], w[1], w[2], w[3]);
-  const VI z = set1_i(zp);
-  return {{to_f(sub_i(w[0], z)), to_f(sub_i(w[1], z)), to_f(sub_i(w[2], z)), to_f(sub_i(w[3], z))}};
 }
 
 template <bool kSafe>

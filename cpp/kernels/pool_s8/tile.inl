@@ -6,24 +6,43 @@
 OCTAVO_INLINE VB load_some(const uint8_t* p, int n) { return n == kBytes ? load_b(p) : load_b(p, n); }
 OCTAVO_INLINE void store_some(uint8_t* p, VB x, int n) { n == kBytes ? store_b(p, x) : store_b(p, x, n); }
 
-// kFlip: the bytes are s8; x xor 0x80 orders them as u8.
-template <bool kFlip>
-void max_bytes(const PoolWindow& w) {
+// kFlip: the bytes are s8; x xor 0x80 orders them as u8. kCols: columns of a window, 0 when only w.cols knows.
+template <bool kFlip, int kCols, bool kFull>
+OCTAVO_INLINE VB max_of(const uint8_t* x, const PoolWindow& w, int n, VB sign) {
+  const int64_t cols = kCols ? kCols : w.cols;
+  VB m = set1_b(0);
+  for (int64_t r = 0; r < w.rows; r++) {
+    const uint8_t* p = x + r * w.row;
+    OCTAVO_UNROLL
+    for (int64_t q = 0; q < cols; q++, p += w.pixel) {
+      const VB v = kFull ? load_b(p) : load_b(p, n);
+      m = max_u8(m, kFlip ? xor_b(v, sign) : v);
+    }
+  }
+  return kFlip ? xor_b(m, sign) : m;
+}
+
+template <bool kFlip, int kCols>
+OCTAVO_INLINE void max_windows(const PoolWindow& w) {
   const VB sign = set1_b(0x80);
   for (int64_t i = 0; i < w.columns; i++) {
     const uint8_t* x = static_cast<const uint8_t*>(w.x) + i * w.step;
     uint8_t* y = static_cast<uint8_t*>(w.y) + i * w.y_pixel;
-    for (int64_t c = 0; c < w.channels; c += kBytes) {
-      const int n = w.channels - c < kBytes ? int(w.channels - c) : kBytes;
-      VB m = set1_b(0);
-      for (int64_t r = 0; r < w.rows; r++)
-        for (int64_t q = 0; q < w.cols; q++) {
-          const VB v = load_some(x + r * w.row + q * w.pixel + c, n);
-          m = max_u8(m, kFlip ? xor_b(v, sign) : v);
-        }
-      store_some(y + c, kFlip ? xor_b(m, sign) : m, n);
-    }
+    int64_t c = 0;
+    for (; c + kBytes <= w.channels; c += kBytes) store_b(y + c, max_of<kFlip, kCols, true>(x + c, w, kBytes, sign));
+    const int n = int(w.channels - c);
+    if (n > 0) store_b(y + c, max_of<kFlip, kCols, false>(x + c, w, n, sign), n);
   }
+}
+
+template <bool kFlip>
+void max_bytes(const PoolWindow& w) {
+  if (w.cols == 2)
+    max_windows<kFlip, 2>(w);
+  else if (w.cols == 3)
+    max_windows<kFlip, 3>(w);
+  else
+    max_windows<kFlip, 0>(w);
 }
 
 void max_floats(const PoolWindow& w) {
@@ -76,8 +95,7 @@ void mean_bytes(const PoolWindow& w, const PoolMean& p) {
                    left > 2 ? load_some(q + 2 * w.pixel, n) : zero, zero, ones);
       }
       OCTAVO_UNROLL
-      for (int j = 0; j < 4; j++)
-        acc[j] = to_i(max_f(min_f(mul_f(to_f(sub_i(acc[j], sub)), scale), high), low));
+      for (int j = 0; j < 4; j++) acc[j] = to_i(max_f(min_f(mul_f(to_f(sub_i(acc[j], sub)), scale), high), low));
       store_some(y + c, packus16(adds16(packs32(acc[0], acc[1]), zp), adds16(packs32(acc[2], acc[3]), zp)), n);
     }
   }

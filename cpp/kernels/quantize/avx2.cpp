@@ -16,8 +16,8 @@ inline VI widen1(const uint8_t* p) {
 }
 inline void pixels3(uint8_t* y, VI r, VI g, VI b, int pixels) {
   const __m256i rgb = _mm256_or_si256(_mm256_or_si256(r, _mm256_slli_epi32(g, 8)), _mm256_slli_epi32(b, 16));
-  const __m256i three = _mm256_broadcastsi128_si256(
-      _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+  const __m256i three =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
   const __m256i order = _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7);
   const __m256i v = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(rgb, three), order);
   if (pixels == kLanes)

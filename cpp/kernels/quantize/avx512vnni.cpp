@@ -16,8 +16,8 @@ inline VI widen1(const uint8_t* p) {
 }
 inline void pixels3(uint8_t* y, VI r, VI g, VI b, int pixels) {
   const __m512i rgb = _mm512_or_si512(_mm512_or_si512(r, _mm512_slli_epi32(g, 8)), _mm512_slli_epi32(b, 16));
-  const __m512i three = _mm512_maskz_broadcast_i32x4(
-      0xffff, _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+  const __m512i three =
+      _mm512_maskz_broadcast_i32x4(0xffff, _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
   const __m512i order = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
   const __m512i v = _mm512_permutexvar_epi32(order, _mm512_shuffle_epi8(rgb, three));
   if (pixels == kLanes)
