@@ -23,9 +23,19 @@ double pow2(int n) {  // n in [-1022, 1023]
 // e^r - 1 for |r| <= 0.36, Taylor to r^14.
 double expm1_small(double r) {
   double p = 1.0 / 87178291200.0;
-  const double c[] = {1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0,
-                      1.0 / 40320.0,      1.0 / 5040.0,      1.0 / 720.0,      1.0 / 120.0,     1.0 / 24.0,
-                      1.0 / 6.0,          0.5,               1.0};
+  const double c[] = {1.0 / 6227020800.0,
+                      1.0 / 479001600.0,
+                      1.0 / 39916800.0,
+                      1.0 / 3628800.0,
+                      1.0 / 362880.0,
+                      1.0 / 40320.0,
+                      1.0 / 5040.0,
+                      1.0 / 720.0,
+                      1.0 / 120.0,
+                      1.0 / 24.0,
+                      1.0 / 6.0,
+                      0.5,
+                      1.0};
   for (double k : c) p = std::fma(p, r, k);
   return p * r;
 }
@@ -49,13 +59,14 @@ double reduce_pi(double x, int& quadrant) {
     return r;
   }
   // x = m * 2^e with m of 24 bits: m * 2^e * 2/pi mod 4 needs only bits e-2.. of 2/pi.
-  static const uint64_t two_over_pi[] = {0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041,
-                                         0xfe5163abdebbc561, 0xb7246e3a424dd2e0};
+  static const uint64_t two_over_pi[] = {0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, 0xfe5163abdebbc561,
+                                         0xb7246e3a424dd2e0};
   int e;
   const double fraction = std::frexp(std::fabs(x), &e);
   const uint64_t m = uint64_t(fraction * 16777216.0);
   e -= 24;
-  // The window of 128 bits whose top bit has weight 2^(1 - e), so that the product's top bits count quarters turns mod 4.
+  // The window of 128 bits whose top bit has weight 2^(1 - e), so that the product's top bits count quarters turns
+  // mod 4.
   const int skip = e - 2 > 0 ? e - 2 : 0;  // bits of 2/pi whose multiples are whole turns
   const int word = skip / 64, bit = skip % 64;
   auto bits_at = [&](int w) -> uint64_t {
@@ -96,8 +107,8 @@ double sin_poly(double r) {
 double cos_poly(double r) {
   const double s = r * r;
   double p = 1.0 / 20922789888000.0;
-  const double c[] = {-1.0 / 87178291200.0, 1.0 / 479001600.0, -1.0 / 3628800.0, 1.0 / 40320.0, -1.0 / 720.0,
-                      1.0 / 24.0,           -0.5,              1.0};
+  const double c[] = {
+      -1.0 / 87178291200.0, 1.0 / 479001600.0, -1.0 / 3628800.0, 1.0 / 40320.0, -1.0 / 720.0, 1.0 / 24.0, -0.5, 1.0};
   for (double k : c) p = std::fma(p, s, k);
   return p;
 }
@@ -201,42 +212,69 @@ float pow_f32(float x, float y) {
 
 float unary_f32(UnaryFn fn, float x, float alpha, float beta) {
   switch (fn) {
-    case UnaryFn::Relu: return f_relu(x);
-    case UnaryFn::Clip: return f_clip(x, alpha, beta);
-    case UnaryFn::LeakyRelu: return f_leaky_relu(x, alpha);
-    case UnaryFn::Elu: return f_elu(x, alpha);
-    case UnaryFn::Sigmoid: return f_sigmoid(x);
-    case UnaryFn::Silu: return x * f_sigmoid(x);
-    case UnaryFn::HardSigmoid: return f_hard_sigmoid(x, alpha, beta);
-    case UnaryFn::HardSwish: return x * f_hard_sigmoid(x, alpha, beta);
-    case UnaryFn::Tanh: return f_tanh(x);
-    case UnaryFn::Erf: return f_erf(x);
-    case UnaryFn::Gelu: return f_gelu(x);
-    case UnaryFn::GeluTanh: return f_gelu_tanh(x);
-    case UnaryFn::Exp: return f_exp(x);
-    case UnaryFn::Log: return float(log_exact(x));
-    case UnaryFn::Sqrt: return vsqrt(x);
-    case UnaryFn::Reciprocal: return 1.0f / x;
-    case UnaryFn::Neg: return vneg(x);
-    case UnaryFn::Abs: return vabs(x);
-    case UnaryFn::Floor: return vfloor(x);
-    case UnaryFn::Ceil: return vceil(x);
-    case UnaryFn::Round: return vround(x);
-    case UnaryFn::Softplus: return float(softplus_exact(x));
-    case UnaryFn::Sign: return f_sign(x);
-    case UnaryFn::Sin: return float(sin_exact(x));
-    case UnaryFn::Cos: return float(cos_exact(x));
-    case UnaryFn::Not: return x == 0.0f ? 1.0f : 0.0f;
-    case UnaryFn::None: break;
+    case UnaryFn::Relu:
+      return f_relu(x);
+    case UnaryFn::Clip:
+      return f_clip(x, alpha, beta);
+    case UnaryFn::LeakyRelu:
+      return f_leaky_relu(x, alpha);
+    case UnaryFn::Elu:
+      return f_elu(x, alpha);
+    case UnaryFn::Sigmoid:
+      return f_sigmoid(x);
+    case UnaryFn::Silu:
+      return x * f_sigmoid(x);
+    case UnaryFn::HardSigmoid:
+      return f_hard_sigmoid(x, alpha, beta);
+    case UnaryFn::HardSwish:
+      return x * f_hard_sigmoid(x, alpha, beta);
+    case UnaryFn::Tanh:
+      return f_tanh(x);
+    case UnaryFn::Erf:
+      return f_erf(x);
+    case UnaryFn::Gelu:
+      return f_gelu(x);
+    case UnaryFn::GeluTanh:
+      return f_gelu_tanh(x);
+    case UnaryFn::Exp:
+      return f_exp(x);
+    case UnaryFn::Log:
+      return float(log_exact(x));
+    case UnaryFn::Sqrt:
+      return vsqrt(x);
+    case UnaryFn::Reciprocal:
+      return 1.0f / x;
+    case UnaryFn::Neg:
+      return vneg(x);
+    case UnaryFn::Abs:
+      return vabs(x);
+    case UnaryFn::Floor:
+      return vfloor(x);
+    case UnaryFn::Ceil:
+      return vceil(x);
+    case UnaryFn::Round:
+      return vround(x);
+    case UnaryFn::Softplus:
+      return float(softplus_exact(x));
+    case UnaryFn::Sign:
+      return f_sign(x);
+    case UnaryFn::Sin:
+      return float(sin_exact(x));
+    case UnaryFn::Cos:
+      return float(cos_exact(x));
+    case UnaryFn::Not:
+      return x == 0.0f ? 1.0f : 0.0f;
+    case UnaryFn::None:
+      break;
   }
   return x;
 }
 
 namespace {
-const char* const kNames[] = {"",     "Relu",  "Clip",   "LeakyRelu", "Elu",      "Sigmoid", "Silu",
-                              "HardSigmoid", "HardSwish", "Tanh",     "Erf",      "Gelu",    "GeluTanh",
-                              "Exp",  "Log",   "Sqrt",   "Reciprocal", "Neg",     "Abs",     "Floor",
-                              "Ceil", "Round", "Softplus", "Sign",    "Sin",      "Cos",     "Not"};
+const char* const kNames[] = {
+    "",     "Relu",  "Clip", "LeakyRelu", "Elu",      "Sigmoid", "Silu", "HardSigmoid", "HardSwish",
+    "Tanh", "Erf",   "Gelu", "GeluTanh",  "Exp",      "Log",     "Sqrt", "Reciprocal",  "Neg",
+    "Abs",  "Floor", "Ceil", "Round",     "Softplus", "Sign",    "Sin",  "Cos",         "Not"};
 }
 
 const char* name_of(UnaryFn fn) { return kNames[int(fn)]; }
@@ -260,11 +298,20 @@ void unary_defaults(UnaryFn fn, float& alpha, float& beta) {
       alpha = -std::numeric_limits<float>::infinity();
       beta = std::numeric_limits<float>::infinity();
       break;
-    case UnaryFn::LeakyRelu: alpha = 0.01f; break;
-    case UnaryFn::Elu: alpha = 1.0f; break;
-    case UnaryFn::HardSigmoid: alpha = 0.2f, beta = 0.5f; break;
-    case UnaryFn::HardSwish: alpha = 1.0f / 6.0f, beta = 0.5f; break;
-    default: break;
+    case UnaryFn::LeakyRelu:
+      alpha = 0.01f;
+      break;
+    case UnaryFn::Elu:
+      alpha = 1.0f;
+      break;
+    case UnaryFn::HardSigmoid:
+      alpha = 0.2f, beta = 0.5f;
+      break;
+    case UnaryFn::HardSwish:
+      alpha = 1.0f / 6.0f, beta = 0.5f;
+      break;
+    default:
+      break;
   }
 }
 

@@ -21,8 +21,33 @@ double cos_exact(double x);
 
 // The functions of the plan's `Unary` operator.
 enum class UnaryFn : int32_t {
-  None, Relu, Clip, LeakyRelu, Elu, Sigmoid, Silu, HardSigmoid, HardSwish, Tanh, Erf, Gelu, GeluTanh, Exp, Log, Sqrt,
-  Reciprocal, Neg, Abs, Floor, Ceil, Round, Softplus, Sign, Sin, Cos, Not,
+  None,
+  Relu,
+  Clip,
+  LeakyRelu,
+  Elu,
+  Sigmoid,
+  Silu,
+  HardSigmoid,
+  HardSwish,
+  Tanh,
+  Erf,
+  Gelu,
+  GeluTanh,
+  Exp,
+  Log,
+  Sqrt,
+  Reciprocal,
+  Neg,
+  Abs,
+  Floor,
+  Ceil,
+  Round,
+  Softplus,
+  Sign,
+  Sin,
+  Cos,
+  Not,
 };
 
 // What a function means on float32: every SIMD kernel equals this bit for bit (NaN payloads excepted).

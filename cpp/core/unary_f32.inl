@@ -51,7 +51,8 @@ OCTAVO_INLINE vf f_tanh(vf x) {
   return vselect(vlt(a, vset(0.625f)), small, large);
 }
 
-// |x| < 1: x + x P(x^2); beyond: 1 - exp(Q(|x|)), Q ~ log erfc, flat from 4.05 on (where erfc is below half an ulp of 1).
+// |x| < 1: x + x P(x^2); beyond: 1 - exp(Q(|x|)), Q ~ log erfc, flat from 4.05 on (where erfc is below half an ulp of
+// 1).
 OCTAVO_INLINE vf f_erf(vf x) {
   const vf a = vabs(x), s = vmul(x, x);
   vf p = vset(7.853871e-05f);

@@ -13,7 +13,9 @@ namespace {
 class AveragePool : public Op {
  public:
   explicit AveragePool(const BindContext& ctx)
-      : window_(parse_window(ctx)), eltwise_(eltwise_f32(ctx.isa)), include_pad_(ctx.step.i("count_include_pad", 0) != 0) {
+      : window_(parse_window(ctx)),
+        eltwise_(eltwise_f32(ctx.isa)),
+        include_pad_(ctx.step.i("count_include_pad", 0) != 0) {
     check_arity(ctx, 1, 1);
     ctx.need(0, DType::f32);
     check_dtype(ctx, 0, DType::f32);

@@ -1,7 +1,7 @@
 // Binary: numpy broadcasting of two operands.
-//   f32: Add, Sub, Mul, Div, Min, Max (NaN from either side), PRelu (a < 0 ? b * a : a), Pow (pow_f32), Mod; act after it.
-//   integers: wrap; Div truncates toward zero, x / 0 = 0, x % 0 = 0; Mod has the divisor's sign (fmod=1: the dividend's).
-//   And, Or, Xor on bool; comparisons give bool.
+//   f32: Add, Sub, Mul, Div, Min, Max (NaN from either side), PRelu (a < 0 ? b * a : a), Pow (pow_f32), Mod; act after
+//   it. integers: wrap; Div truncates toward zero, x / 0 = 0, x % 0 = 0; Mod has the divisor's sign (fmod=1: the
+//   dividend's). And, Or, Xor on bool; comparisons give bool.
 #include <cmath>
 #include <type_traits>
 
@@ -13,8 +13,8 @@ namespace {
 
 constexpr int64_t kBlock = 2048;  // elements between an operation and its activation: both stay in L1
 
-const char* const kNames[] = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Mod", "PRelu", "And", "Or", "Xor",
-                              "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"};
+const char* const kNames[] = {"Add", "Sub", "Mul", "Div",   "Pow",  "Min",         "Max",     "Mod",           "PRelu",
+                              "And", "Or",  "Xor", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"};
 
 bool compares(BinaryFn fn) { return fn >= BinaryFn::Equal; }
 bool logical(BinaryFn fn) { return fn >= BinaryFn::And && fn <= BinaryFn::Xor; }
@@ -181,7 +181,8 @@ class Binary : public Op {
           ia += i * l.a[a], ib += i * l.b[a], iy += i * l.y[a];
         }
         const int64_t from = u % pieces * kBlock;
-        Row r{fn_, c_style_, nullptr, nullptr, l.a[l.rank - 1], l.b[l.rank - 1], nullptr, std::min(kBlock, inner - from)};
+        Row r{
+            fn_, c_style_, nullptr, nullptr, l.a[l.rank - 1], l.b[l.rank - 1], nullptr, std::min(kBlock, inner - from)};
         r.a = ctx.in[0].as<uint8_t>() + size_t(ia + from * r.sa) * size;
         r.b = ctx.in[1].as<uint8_t>() + size_t(ib + from * r.sb) * size;
         r.y = ctx.out[0].as<uint8_t>() + size_t(iy + from) * out_size;
@@ -222,7 +223,8 @@ class Binary : public Op {
       const int64_t n = y.shape.dim[k];
       if (n == 1) continue;
       const int ka = k - (y.shape.rank - a.shape.rank), kb = k - (y.shape.rank - b.shape.rank);
-      const int64_t ta = ka >= 0 && a.shape.dim[ka] != 1 ? sa[ka] : 0, tb = kb >= 0 && b.shape.dim[kb] != 1 ? sb[kb] : 0;
+      const int64_t ta = ka >= 0 && a.shape.dim[ka] != 1 ? sa[ka] : 0,
+                    tb = kb >= 0 && b.shape.dim[kb] != 1 ? sb[kb] : 0;
       const int p = l.rank - 1;
       if (p >= 0 && l.a[p] == ta * n && l.b[p] == tb * n && l.y[p] == sy[k] * n) {
         l.dim[p] *= n, l.a[p] = ta, l.b[p] = tb, l.y[p] = sy[k];

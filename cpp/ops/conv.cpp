@@ -135,7 +135,8 @@ class Conv : public Op {
   }
 
   // x.data is at the first tap of output (0, 0); nothing it reaches lies outside memory.
-  void compute(Region& pool, const Image& x, const Image& y, const Image& z, const float* bias, int64_t* segments) const {
+  void compute(Region& pool, const Image& x, const Image& y, const Image& z, const float* bias,
+               int64_t* segments) const {
     if (acc64_) return compute64(pool, x, y, z, bias);
     if (depthwise_) return compute_depthwise(pool, x, y, bias);
     GemmF32Job job{};
@@ -154,10 +155,11 @@ class Conv : public Op {
     job.act = act_.fn, job.alpha = act_.alpha, job.beta = act_.beta;
 
     auto regular = [](const Image& i) {
-      return (i.h == 1 || i.row_pitch == i.w * i.pixel_pitch) && (i.n == 1 || i.image_pitch == i.h * i.w * i.pixel_pitch);
+      return (i.h == 1 || i.row_pitch == i.w * i.pixel_pitch) &&
+             (i.n == 1 || i.image_pitch == i.h * i.w * i.pixel_pitch);
     };
-    const bool flat = p_.taps() == 1 && p_.stride_h == 1 && p_.stride_w == 1 && !p_.pads() && regular(x) && regular(y) &&
-                      (!z.data || regular(z));
+    const bool flat = p_.taps() == 1 && p_.stride_h == 1 && p_.stride_w == 1 && !p_.pads() && regular(x) &&
+                      regular(y) && (!z.data || regular(z));
     const int64_t lines = flat ? y.n * y.h * y.w : y.n * y.h;  // units of the row axis
     const int64_t panels = gemm_f32_panels(gemm_, job.N);
     const Grid grid = grid_of(pool, lines, panels, y.n * y.h * y.w * p_.O * job.K, flat ? gemm_.max_rows : 1);
@@ -228,9 +230,9 @@ class Conv : public Op {
         const float* from = reinterpret_cast<const float*>(x.data) + n * x.image_pitch + h * p_.stride_h * x.row_pitch +
                             w * p_.stride_w * x.pixel_pitch;
         float* to = reinterpret_cast<float*>(y.data) + n * y.image_pitch + h * y.row_pitch + w * y.pixel_pitch;
-        const float* residual = z.data ? reinterpret_cast<const float*>(z.data) + n * z.image_pitch + h * z.row_pitch +
-                                             w * z.pixel_pitch
-                                       : nullptr;
+        const float* residual =
+            z.data ? reinterpret_cast<const float*>(z.data) + n * z.image_pitch + h * z.row_pitch + w * z.pixel_pitch
+                   : nullptr;
         for (int64_t o = 0; o < p_.O; o++) {
           const float* weight = p_.w + o * K;
           const float* base = from + o / p_.group_o() * p_.group_c;

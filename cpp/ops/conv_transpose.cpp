@@ -70,7 +70,8 @@ class ConvTranspose : public Op {
       std::memset(image, 0, size_t(q.h * q.w * x.c) * 4);
       for (int64_t h = 0; h < x.h; h++)
         std::memcpy(image + ((h + q.top) * q.w + q.left) * x.c,
-                    reinterpret_cast<const float*>(x.data) + n * x.image_pitch + h * x.row_pitch, size_t(x.w * x.c) * 4);
+                    reinterpret_cast<const float*>(x.data) + n * x.image_pitch + h * x.row_pitch,
+                    size_t(x.w * x.c) * 4);
       float* to = reinterpret_cast<float*>(y.data) + n * y.image_pitch;
       for (int64_t ry = 0; ry < p_.stride_h && ry < y.h; ry++)
         for (int64_t rx = 0; rx < p_.stride_w && rx < y.w; rx++)
@@ -81,16 +82,15 @@ class ConvTranspose : public Op {
   std::string kernel() const override {
     return acc64_ ? "float64 loop" : "gemm_f32 " + std::to_string(gemm_.lanes) + " lanes";
   }
-  int64_t macs(const View* in, const View*) const override {
-    return in[0].elements() * p_.taps() * p_.group_o();
-  }
+  int64_t macs(const View* in, const View*) const override { return in[0].elements() * p_.taps() * p_.group_o(); }
 
  private:
   // Along one axis: the taps of each phase and the input position, relative to output / stride, each reads.
   struct Tap {
     int64_t k, at;
   };
-  static void phases(int64_t kernel, int64_t stride, int64_t dilation, int64_t pad, std::vector<std::vector<Tap>>& out) {
+  static void phases(int64_t kernel, int64_t stride, int64_t dilation, int64_t pad,
+                     std::vector<std::vector<Tap>>& out) {
     out.resize(size_t(stride));
     for (int64_t r = 0; r < stride; r++)
       for (int64_t k = 0; k < kernel; k++) {
@@ -150,16 +150,17 @@ class ConvTranspose : public Op {
   }
 
   // Outputs (ry + stride * i, rx + stride * j) of one image; `origin` is input pixel (0, 0) inside the padded copy.
-  void run_phase(Region& pool, int64_t ry, int64_t rx, const Padded& q, const float* origin, int64_t channels, float* to,
-                 const Image& y, const float* bias, int64_t* segments) const {
+  void run_phase(Region& pool, int64_t ry, int64_t rx, const Padded& q, const float* origin, int64_t channels,
+                 float* to, const Image& y, const float* bias, int64_t* segments) const {
     const auto &r = rows_[size_t(ry)], &c = cols_[size_t(rx)];
     const int64_t row = q.w * channels, No = p_.group_o();
     int64_t count = 0;
     for (const Tap& a : r)
       for (const Tap& b : c) segments[count++] = a.at * row + b.at * channels;
-    GemmF32Job job{&gemm_, &eltwise_, nullptr, count * p_.group_c, No,        segments,
-                   count,  p_.group_c, nullptr, act_.fn,           act_.alpha, act_.beta};
-    const int64_t lines = (y.h - ry + p_.stride_h - 1) / p_.stride_h, width = (y.w - rx + p_.stride_w - 1) / p_.stride_w;
+    GemmF32Job job{&gemm_,     &eltwise_, nullptr, count * p_.group_c, No,       segments, count,
+                   p_.group_c, nullptr,   act_.fn, act_.alpha,         act_.beta};
+    const int64_t lines = (y.h - ry + p_.stride_h - 1) / p_.stride_h,
+                  width = (y.w - rx + p_.stride_w - 1) / p_.stride_w;
     const int64_t chunks = std::min(lines, pool.chunks_for(lines * width * No * (job.K + 1), 1 << 20));
     const int64_t start = starts_[size_t(ry * p_.stride_w + rx)], floats = gemm_f32_packed_floats(gemm_, job.K, No);
     pool.parallel_for(chunks * p_.group, [&](int64_t chunk, int) {

@@ -16,11 +16,14 @@ struct Activation {
   UnaryFn fn = UnaryFn::None;
   float alpha = 0, beta = 0;
 };
-// From `act` with act_alpha, act_beta, act_lo, act_hi (prefix "act_"), or from `fn` with alpha, beta, lo, hi (prefix "").
+// From `act` with act_alpha, act_beta, act_lo, act_hi (prefix "act_"), or from `fn` with alpha, beta, lo, hi (prefix
+// "").
 Activation parse_activation(const BindContext& ctx, const char* key, const std::string& prefix);
 
 inline const GemmF32& gemm_f32(Isa isa) { return *static_cast<const GemmF32*>(find_kernel("gemm_f32", isa)); }
-inline const EltwiseF32& eltwise_f32(Isa isa) { return *static_cast<const EltwiseF32*>(find_kernel("eltwise_f32", isa)); }
+inline const EltwiseF32& eltwise_f32(Isa isa) {
+  return *static_cast<const EltwiseF32*>(find_kernel("eltwise_f32", isa));
+}
 
 // A product of rows x panels cut into a grid of chunks of about a million multiply-accumulates.
 struct Grid {

@@ -54,6 +54,8 @@ class LayerNormalization : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_LayerNormalization(const BindContext& ctx) { return std::make_unique<LayerNormalization>(ctx); }
+std::unique_ptr<Op> make_LayerNormalization(const BindContext& ctx) {
+  return std::make_unique<LayerNormalization>(ctx);
+}
 
 }  // namespace octavo

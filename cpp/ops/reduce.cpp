@@ -19,7 +19,8 @@ const char* const kNames[] = {"Mean", "Sum", "Max", "Min", "Prod", "SumSquare", 
 // Axes of size 1 dropped, neighbours of one kind joined: extents and strides of kept and reduced axes.
 struct Groups {
   int kept = 0, reduced = 0;
-  int64_t kept_dim[kMaxRank] = {}, kept_stride[kMaxRank] = {}, reduced_dim[kMaxRank] = {}, reduced_stride[kMaxRank] = {};
+  int64_t kept_dim[kMaxRank] = {}, kept_stride[kMaxRank] = {}, reduced_dim[kMaxRank] = {},
+          reduced_stride[kMaxRank] = {};
   int64_t outputs = 1, count = 1;
   bool inner_reduced = true;
 
@@ -51,7 +52,8 @@ struct Groups {
 
 class Reduce : public Op {
  public:
-  explicit Reduce(const BindContext& ctx) : kernel_(*static_cast<const ReduceF32*>(find_kernel("reduce_f32", ctx.isa))) {
+  explicit Reduce(const BindContext& ctx)
+      : kernel_(*static_cast<const ReduceF32*>(find_kernel("reduce_f32", ctx.isa))) {
     check_arity(ctx, 1, 2);
     check_same_dtype(ctx, 0, 0);
     if (ctx.has(1)) check_index_dtype(ctx, 1);
@@ -101,8 +103,9 @@ class Reduce : public Op {
     if (dtype_ == DType::s64) return whole<int64_t>(ctx.pool, g, x, y);
     const float* from = x.as<float>();
     float* to = y.as<float>();
-    const int64_t units = g.inner_reduced ? g.outputs : g.outputs / g.kept_dim[g.kept - 1] *
-                                                            ((g.kept_dim[g.kept - 1] + kColumns - 1) / kColumns);
+    const int64_t units =
+        g.inner_reduced ? g.outputs
+                        : g.outputs / g.kept_dim[g.kept - 1] * ((g.kept_dim[g.kept - 1] + kColumns - 1) / kColumns);
     const int64_t chunks = std::min(units, ctx.pool.chunks_for(x.elements(), 32 << 10));
     ctx.pool.parallel_for(chunks, [&](int64_t c, int) {
       for (int64_t u = units * c / chunks; u < units * (c + 1) / chunks; u++)
@@ -173,7 +176,8 @@ class Reduce : public Op {
     int64_t i = 0;
     for (int64_t r = 0; r < runs; r++) {
       const float* p = base + Groups::offset(g.reduced_dim, g.reduced_stride, last < 0 ? 0 : last, r);
-      for (int64_t k = 0; k < run; k++, i++) kernel_.step(int(fn_), lane[i & 15], p + (last < 0 ? 0 : k * g.reduced_stride[last]), n);
+      for (int64_t k = 0; k < run; k++, i++)
+        kernel_.step(int(fn_), lane[i & 15], p + (last < 0 ? 0 : k * g.reduced_stride[last]), n);
     }
     for (int half = 8; half; half >>= 1)
       for (int l = 0; l < half; l++) kernel_.join(int(fn_), lane[l], lane[l + half], n);

@@ -32,8 +32,9 @@ class Resize : public Op {
     if (ctx.has(1)) check_index_dtype(ctx, 1);
     if (ctx.has(2)) ctx.need(2, DType::f32);
     if (!ctx.has(1) && !ctx.has(2)) ctx.fail("neither sizes (input 1) nor scales (input 2) are given");
-    coordinates_ = Coordinates(choice(ctx, "coordinate_transformation_mode", "half_pixel",
-                                      {"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"}));
+    coordinates_ = Coordinates(
+        choice(ctx, "coordinate_transformation_mode", "half_pixel",
+               {"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"}));
     nearest_ = Nearest(choice(ctx, "nearest_mode", "round_prefer_floor",
                               {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}));
     cubic_a_ = ctx.step.f("cubic_coeff_a", -0.75);
@@ -96,7 +97,8 @@ class Resize : public Op {
  private:
   static constexpr size_t kAlignment = 64;
 
-  static int choice(const BindContext& ctx, const char* key, const char* otherwise, const std::vector<const char*>& names) {
+  static int choice(const BindContext& ctx, const char* key, const char* otherwise,
+                    const std::vector<const char*>& names) {
     const std::string name = ctx.step.s(key, otherwise);
     for (size_t k = 0; k < names.size(); k++)
       if (name == names[k]) return int(k);
@@ -160,7 +162,8 @@ class Resize : public Op {
     const size_t size = size_of(x.dtype);
     int rank = y.shape.rank;
     int64_t block = 1;  // trailing axes that stay as they are move as one
-    while (rank > 0 && x.shape.dim[rank - 1] == y.shape.dim[rank - 1] && identical(taps[rank - 1], y.shape.dim[rank - 1]))
+    while (rank > 0 && x.shape.dim[rank - 1] == y.shape.dim[rank - 1] &&
+           identical(taps[rank - 1], y.shape.dim[rank - 1]))
       block *= y.shape.dim[--rank];
     const int64_t cells = y.shape.span(0, rank);
     const int64_t chunks = std::min(cells, pool.chunks_for(y.elements(), 16 << 10));
@@ -172,7 +175,8 @@ class Resize : public Op {
           rest /= y.shape.dim[a];
           stride *= x.shape.dim[a];
         }
-        std::memcpy(y.as<uint8_t>() + size_t(i * block) * size, x.as<uint8_t>() + size_t(at) * size, size_t(block) * size);
+        std::memcpy(y.as<uint8_t>() + size_t(i * block) * size, x.as<uint8_t>() + size_t(at) * size,
+                    size_t(block) * size);
       }
     });
   }

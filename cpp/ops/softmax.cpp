@@ -11,7 +11,8 @@ float log_of(float x) { return unary_f32(UnaryFn::Log, x, 0, 0); }
 
 class Softmax : public Op {
  public:
-  explicit Softmax(const BindContext& ctx) : kernel_(*static_cast<const SoftmaxF32*>(find_kernel("softmax_f32", ctx.isa))) {
+  explicit Softmax(const BindContext& ctx)
+      : kernel_(*static_cast<const SoftmaxF32*>(find_kernel("softmax_f32", ctx.isa))) {
     check_arity(ctx, 1, 1);
     ctx.need(0, DType::f32);
     check_dtype(ctx, 0, DType::f32);

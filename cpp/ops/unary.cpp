@@ -31,7 +31,9 @@ T unary_int(UnaryFn fn, T x, T lo, T hi) {
 class Unary : public Op {
  public:
   explicit Unary(const BindContext& ctx)
-      : act_(parse_activation(ctx, "fn", "")), eltwise_(eltwise_f32(ctx.isa)), dtype_(ctx.inputs.empty() ? DType::none : ctx.inputs[0].dtype) {
+      : act_(parse_activation(ctx, "fn", "")),
+        eltwise_(eltwise_f32(ctx.isa)),
+        dtype_(ctx.inputs.empty() ? DType::none : ctx.inputs[0].dtype) {
     check_arity(ctx, 1, 1);
     check_same_dtype(ctx, 0, 0);
     if (act_.fn == UnaryFn::None) ctx.fail("attribute fn is missing");
@@ -39,9 +41,11 @@ class Unary : public Op {
     hi_ = ctx.step.f("hi", std::numeric_limits<double>::infinity());
     if (!(lo_ == lo_) || !(hi_ == hi_)) ctx.fail("the limits of Clip must not be NaN");
     const UnaryFn f = act_.fn;
-    const bool whole = f == UnaryFn::Neg || f == UnaryFn::Abs || f == UnaryFn::Sign || f == UnaryFn::Relu || f == UnaryFn::Clip;
-    const bool ok = f == UnaryFn::Not ? dtype_ == DType::boolean
-                                      : dtype_ == DType::f32 || (whole && (dtype_ == DType::s32 || dtype_ == DType::s64));
+    const bool whole =
+        f == UnaryFn::Neg || f == UnaryFn::Abs || f == UnaryFn::Sign || f == UnaryFn::Relu || f == UnaryFn::Clip;
+    const bool ok = f == UnaryFn::Not
+                        ? dtype_ == DType::boolean
+                        : dtype_ == DType::f32 || (whole && (dtype_ == DType::s32 || dtype_ == DType::s64));
     if (!ok) ctx.fail("%s is not defined on %s here", name_of(f), name_of(dtype_));
   }
 
@@ -76,7 +80,8 @@ class Unary : public Op {
   void range(const View& x, const View& y, int64_t from, int64_t to) const {
     switch (dtype_) {
       case DType::f32:
-        return unary_row_f32(eltwise_, int(act_.fn), x.as<float>() + from, y.as<float>() + from, to - from, act_.alpha, act_.beta);
+        return unary_row_f32(eltwise_, int(act_.fn), x.as<float>() + from, y.as<float>() + from, to - from, act_.alpha,
+                             act_.beta);
       case DType::s32:
         return whole(x.as<int32_t>() + from, y.as<int32_t>() + from, to - from);
       case DType::s64:

@@ -63,7 +63,8 @@ Tensor floats(const Shape& s, bool wild = false) {
   Tensor t = blank(DType::f32, s);
   float* p = reinterpret_cast<float*>(t.bytes.data());
   const float odd[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1e-40f, -3e38f, 3e38f, 88.8f, -103.5f};
-  for (int64_t i = 0; i < s.elements(); i++) p[i] = wild && rng.between(0, 6) == 0 ? odd[rng.between(0, 9)] : number() * (wild ? 8.0f : 1.0f);
+  for (int64_t i = 0; i < s.elements(); i++)
+    p[i] = wild && rng.between(0, 6) == 0 ? odd[rng.between(0, 9)] : number() * (wild ? 8.0f : 1.0f);
   return t;
 }
 
@@ -129,12 +130,18 @@ void test_conv(const ConvCase& k) {
 
 void test_convs() {
   const ConvCase cases[] = {
-      {1, 7, 7, 24, 40, 1, 1, 1, 1, 1, {0, 0, 0, 0}, "", false},    {2, 9, 8, 3, 17, 3, 3, 2, 1, 1, {1, 1, 0, 1}, "Relu", false},
-      {1, 13, 15, 16, 33, 3, 3, 1, 1, 1, {1, 1, 1, 1}, "Clip", true}, {1, 8, 9, 12, 18, 3, 2, 1, 2, 3, {2, 1, 2, 1}, "Silu", true},
-      {2, 11, 14, 37, 37, 3, 3, 1, 1, 37, {1, 1, 1, 1}, "Clip", false}, {1, 11, 13, 20, 20, 5, 5, 2, 1, 20, {2, 2, 2, 2}, "Silu", false},
-      {1, 9, 9, 18, 18, 3, 3, 1, 2, 18, {2, 2, 2, 2}, "", false},   {1, 10, 10, 16, 16, 5, 5, 1, 1, 16, {2, 2, 2, 2}, "Relu", true},
-      {1, 10, 11, 16, 16, 3, 3, 2, 1, 16, {0, 0, 1, 1}, "Relu", false}, {1, 6, 6, 8, 16, 3, 3, 1, 1, 8, {1, 1, 1, 1}, "", false},
-      {1, 1, 1, 70, 100, 1, 1, 1, 1, 1, {0, 0, 0, 0}, "", false},   {1, 20, 20, 64, 96, 1, 1, 2, 1, 1, {0, 0, 0, 0}, "Relu", true},
+      {1, 7, 7, 24, 40, 1, 1, 1, 1, 1, {0, 0, 0, 0}, "", false},
+      {2, 9, 8, 3, 17, 3, 3, 2, 1, 1, {1, 1, 0, 1}, "Relu", false},
+      {1, 13, 15, 16, 33, 3, 3, 1, 1, 1, {1, 1, 1, 1}, "Clip", true},
+      {1, 8, 9, 12, 18, 3, 2, 1, 2, 3, {2, 1, 2, 1}, "Silu", true},
+      {2, 11, 14, 37, 37, 3, 3, 1, 1, 37, {1, 1, 1, 1}, "Clip", false},
+      {1, 11, 13, 20, 20, 5, 5, 2, 1, 20, {2, 2, 2, 2}, "Silu", false},
+      {1, 9, 9, 18, 18, 3, 3, 1, 2, 18, {2, 2, 2, 2}, "", false},
+      {1, 10, 10, 16, 16, 5, 5, 1, 1, 16, {2, 2, 2, 2}, "Relu", true},
+      {1, 10, 11, 16, 16, 3, 3, 2, 1, 16, {0, 0, 1, 1}, "Relu", false},
+      {1, 6, 6, 8, 16, 3, 3, 1, 1, 8, {1, 1, 1, 1}, "", false},
+      {1, 1, 1, 70, 100, 1, 1, 1, 1, 1, {0, 0, 0, 0}, "", false},
+      {1, 20, 20, 64, 96, 1, 1, 2, 1, 1, {0, 0, 0, 0}, "Relu", true},
       {0, 5, 5, 4, 4, 3, 3, 1, 1, 1, {1, 1, 1, 1}, "", false},
   };
   for (const ConvCase& k : cases) test_conv(k);
@@ -149,13 +156,18 @@ void test_convs() {
   CHECK(refused("Conv", {}, {floats(shape_of({1, 4, 4, 5})), w}, DType::f32));
 }
 
-void test_conv_transpose(int64_t h, int64_t w, int64_t c, int64_t o, int64_t k, int64_t s, int64_t d, int64_t pad, int64_t extra,
-                         int64_t group) {
-  const Tensor x = floats(shape_of({2, h, w, c})), f = floats(shape_of({o, k, k, c / group})), b = floats(shape_of({o}));
-  Attrs attrs{{"strides", Ints{s, s}}, {"dilations", Ints{d, d}}, {"pads", Ints{pad, pad, pad, pad}}, {"group", group},
+void test_conv_transpose(int64_t h, int64_t w, int64_t c, int64_t o, int64_t k, int64_t s, int64_t d, int64_t pad,
+                         int64_t extra, int64_t group) {
+  const Tensor x = floats(shape_of({2, h, w, c})), f = floats(shape_of({o, k, k, c / group})),
+               b = floats(shape_of({o}));
+  Attrs attrs{{"strides", Ints{s, s}},
+              {"dilations", Ints{d, d}},
+              {"pads", Ints{pad, pad, pad, pad}},
+              {"group", group},
               {"output_padding", Ints{extra, extra}}};
   const Tensor y = everywhere("ConvTranspose", attrs, {x, f, b});
-  const int64_t oh = (h - 1) * s + (k - 1) * d + 1 + extra - 2 * pad, ow = (w - 1) * s + (k - 1) * d + 1 + extra - 2 * pad;
+  const int64_t oh = (h - 1) * s + (k - 1) * d + 1 + extra - 2 * pad,
+                ow = (w - 1) * s + (k - 1) * d + 1 + extra - 2 * pad;
   CHECK(y.shape == shape_of({2, oh, ow, o}));
   const auto xv = values<float>(x), fv = values<float>(f), bv = values<float>(b);
   std::vector<double> expected(size_t(2 * oh * ow * o));
@@ -182,7 +194,8 @@ void test_matmul() {
   const int64_t sizes[][3] = {{1, 70, 100}, {5, 33, 17}, {29, 64, 48}, {37, 130, 65}, {4, 0, 6}, {64, 200, 300}};
   for (const auto& s : sizes)
     for (int64_t trans = 0; trans < 2; trans++) {
-      const Tensor a = floats(shape_of({s[0], s[1]})), b = floats(trans ? shape_of({s[2], s[1]}) : shape_of({s[1], s[2]}));
+      const Tensor a = floats(shape_of({s[0], s[1]})),
+                   b = floats(trans ? shape_of({s[2], s[1]}) : shape_of({s[1], s[2]}));
       const Tensor bias = floats(shape_of({s[2]})), z = floats(shape_of({s[0], s[2]}));
       const Tensor y = everywhere("MatMul", {{"trans_b", trans}, {"act", std::string("Relu")}}, {a, b, bias, z});
       const auto av = values<float>(a), bv = values<float>(b), cv = values<float>(bias), zv = values<float>(z);
@@ -205,7 +218,8 @@ void test_matmul() {
       Tensor p = floats(shape_of({3, 5})), q = floats(shape_of({5, 7}));
       std::memcpy(p.bytes.data(), a.bytes.data() + i * 15 * 4, 15 * 4);
       std::memcpy(q.bytes.data(), b.bytes.data() + j * 35 * 4, 35 * 4);
-      CHECK(std::memcmp(everywhere("MatMul", {}, {p, q}).bytes.data(), y.bytes.data() + (i * 4 + j) * 21 * 4, 21 * 4) == 0);
+      CHECK(std::memcmp(everywhere("MatMul", {}, {p, q}).bytes.data(), y.bytes.data() + (i * 4 + j) * 21 * 4, 21 * 4) ==
+            0);
     }
   CHECK(everywhere("MatMul", {}, {floats(shape_of({5})), b}).shape == shape_of({4, 7}));
   CHECK(everywhere("MatMul", {}, {floats(shape_of({3, 5})), floats(shape_of({5}))}).shape == shape_of({3}));
@@ -229,16 +243,20 @@ void test_unary() {
       x.push_back(v);
     }
     for (int k = 0; k < 20000; k++) x.push_back(number() * 40.0f);
-    for (float v : {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1e-45f, -1e-45f, 0.5f, 1.5f, 2.5f, -87.0f, 88.722839f, 88.722847f}) x.push_back(v);
+    for (float v :
+         {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1e-45f, -1e-45f, 0.5f, 1.5f, 2.5f, -87.0f, 88.722839f, 88.722847f})
+      x.push_back(v);
     for (Isa isa : compiled_isas()) {
       if (!supported(isa)) continue;
       std::vector<float> y(x.size());
-      unary_row_f32(*static_cast<const EltwiseF32*>(find_kernel("eltwise_f32", isa)), f, x.data(), y.data(), int64_t(x.size()), alpha, beta);
+      unary_row_f32(*static_cast<const EltwiseF32*>(find_kernel("eltwise_f32", isa)), f, x.data(), y.data(),
+                    int64_t(x.size()), alpha, beta);
       int64_t wrong = 0;
       for (size_t i = 0; i < x.size(); i++) {
         const float e = unary_f32(fn, x[i], alpha, beta);
         if (std::memcmp(&e, &y[i], 4) != 0 && (e == e || y[i] == y[i]) && wrong++ == 0)
-          std::printf("  %s(%a) on %s: %a, expected %a\n", name_of(fn), double(x[i]), name_of(isa), double(y[i]), double(e));
+          std::printf("  %s(%a) on %s: %a, expected %a\n", name_of(fn), double(x[i]), name_of(isa), double(y[i]),
+                      double(e));
       }
       CHECK(wrong == 0);
     }
@@ -253,7 +271,9 @@ void test_unary() {
     note(UnaryFn::Sigmoid, 1 / (1 + std::exp(-d)));
     note(UnaryFn::Tanh, std::tanh(d));
     note(UnaryFn::Erf, std::erf(d));
-    auto relative = [&](double a, double b) { exact = std::fmax(exact, std::fabs(a - b) / std::fmax(std::fabs(b), 1e-300)); };
+    auto relative = [&](double a, double b) {
+      exact = std::fmax(exact, std::fabs(a - b) / std::fmax(std::fabs(b), 1e-300));
+    };
     relative(exp_exact(d), std::exp(d));
     relative(tanh_exact(d), std::tanh(d));
     relative(softplus_exact(d), std::log1p(std::exp(d)));
@@ -270,16 +290,21 @@ void test_unary() {
   CHECK(unary_f32(UnaryFn::Exp, 89.0f, 0, 0) == INFINITY && unary_f32(UnaryFn::Exp, -104.0f, 0, 0) == 0.0f);
   CHECK(std::isnan(unary_f32(UnaryFn::Relu, NAN, 0, 0)) && std::isnan(unary_f32(UnaryFn::Clip, NAN, 0, 1)));
   const Tensor i = s32({-5, 0, 7, INT32_MIN});
-  CHECK(values<int32_t>(everywhere("Unary", {{"fn", std::string("Abs")}}, {i}, DType::s32)) == (std::vector<int32_t>{5, 0, 7, INT32_MIN}));
-  CHECK(values<int32_t>(everywhere("Unary", {{"fn", std::string("Clip")}, {"lo", -1.5}, {"hi", 3.0}}, {i}, DType::s32)) ==
-        (std::vector<int32_t>{-1, 0, 3, -1}));
+  CHECK(values<int32_t>(everywhere("Unary", {{"fn", std::string("Abs")}}, {i}, DType::s32)) ==
+        (std::vector<int32_t>{5, 0, 7, INT32_MIN}));
+  CHECK(values<int32_t>(everywhere("Unary", {{"fn", std::string("Clip")}, {"lo", -1.5}, {"hi", 3.0}}, {i},
+                                   DType::s32)) == (std::vector<int32_t>{-1, 0, 3, -1}));
 }
 
 void test_binary() {
   const char* const names[] = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Mod", "PRelu"};
-  const Shape shapes[][2] = {{shape_of({3, 37}), shape_of({3, 37})}, {shape_of({4, 19}), shape_of({19})},
-                             {shape_of({2, 3, 4, 5}), shape_of({2, 1, 1, 5})}, {shape_of({}), shape_of({33})},
-                             {shape_of({5, 1}), shape_of({1, 7})}, {shape_of({2, 3, 1}), shape_of({3, 16})}, {shape_of({0, 3}), shape_of({3})}};
+  const Shape shapes[][2] = {{shape_of({3, 37}), shape_of({3, 37})},
+                             {shape_of({4, 19}), shape_of({19})},
+                             {shape_of({2, 3, 4, 5}), shape_of({2, 1, 1, 5})},
+                             {shape_of({}), shape_of({33})},
+                             {shape_of({5, 1}), shape_of({1, 7})},
+                             {shape_of({2, 3, 1}), shape_of({3, 16})},
+                             {shape_of({0, 3}), shape_of({3})}};
   for (const char* name : names)
     for (const auto& s : shapes) {
       const Tensor a = floats(s[0], true), b = floats(s[1], true);
@@ -297,22 +322,39 @@ void test_binary() {
         const float u = av[size_t(ia)], v = bv[size_t(ib)];
         float e = 0;
         switch (name[0] + name[1]) {
-          case 'A' + 'd': e = u + v; break;
-          case 'S' + 'u': e = u - v; break;
-          case 'M' + 'u': e = u * v; break;
-          case 'D' + 'i': e = u / v; break;
-          case 'M' + 'i': e = std::isnan(u) || std::isnan(v) ? NAN : u < v ? u : v; break;
-          case 'M' + 'a': e = std::isnan(u) || std::isnan(v) ? NAN : u > v ? u : v; break;
-          case 'P' + 'R': e = u < 0 ? v * u : u; break;
-          default: continue;
+          case 'A' + 'd':
+            e = u + v;
+            break;
+          case 'S' + 'u':
+            e = u - v;
+            break;
+          case 'M' + 'u':
+            e = u * v;
+            break;
+          case 'D' + 'i':
+            e = u / v;
+            break;
+          case 'M' + 'i':
+            e = std::isnan(u) || std::isnan(v) ? NAN : u < v ? u : v;
+            break;
+          case 'M' + 'a':
+            e = std::isnan(u) || std::isnan(v) ? NAN : u > v ? u : v;
+            break;
+          case 'P' + 'R':
+            e = u < 0 ? v * u : u;
+            break;
+          default:
+            continue;
         }
         const float r = yv[size_t(i)];
         if (e != r && (e == e || r == r)) wrong++;
       }
       CHECK(wrong == 0);
     }
-  const Tensor f = list(DType::f32, std::vector<float>{-3.5f, 3.5f, -3.5f, 4.0f}), g = list(DType::f32, std::vector<float>{2, -2, -2, 0.5f});
-  CHECK(values<float>(everywhere("Binary", {{"fn", std::string("Mod")}}, {f, g})) == (std::vector<float>{0.5f, -0.5f, -1.5f, 0.0f}));
+  const Tensor f = list(DType::f32, std::vector<float>{-3.5f, 3.5f, -3.5f, 4.0f}),
+               g = list(DType::f32, std::vector<float>{2, -2, -2, 0.5f});
+  CHECK(values<float>(everywhere("Binary", {{"fn", std::string("Mod")}}, {f, g})) ==
+        (std::vector<float>{0.5f, -0.5f, -1.5f, 0.0f}));
   CHECK(values<float>(everywhere("Binary", {{"fn", std::string("Pow")}}, {f, g}))[3] == 2.0f);
   const Tensor p = s64({7, -7, 5, INT64_MIN}), q = s64({2, 2, 0, -1});
   auto ints = [&](const char* fn, const Attrs& more = {}) {
@@ -323,7 +365,8 @@ void test_binary() {
   CHECK(ints("Div") == (std::vector<int64_t>{3, -3, 0, INT64_MIN}));
   CHECK(ints("Mod") == (std::vector<int64_t>{1, 1, 0, 0}));
   CHECK(ints("Mod", {{"fmod", int64_t(1)}}) == (std::vector<int64_t>{1, -1, 0, 0}));
-  CHECK(values<uint8_t>(everywhere("Binary", {{"fn", std::string("Less")}}, {q, p}, DType::boolean)) == (std::vector<uint8_t>{1, 0, 1, 0}));
+  CHECK(values<uint8_t>(everywhere("Binary", {{"fn", std::string("Less")}}, {q, p}, DType::boolean)) ==
+        (std::vector<uint8_t>{1, 0, 1, 0}));
   CHECK(refused("Binary", {{"fn", std::string("Add")}}, {f, s64({1})}, DType::f32));
   CHECK(refused("Binary", {{"fn", std::string("Add")}}, {f, list(DType::f32, std::vector<float>(3))}, DType::f32));
 }
@@ -376,7 +419,10 @@ void test_reduce() {
     for (const char* name : names) {
       const Tensor y = everywhere("Reduce", {{"fn", std::string(name)}, {"axes", axes}}, {x});
       const std::string f = name;
-      std::vector<double> expected(size_t(y.shape.elements()), f == "Max" ? -1e300 : f == "Min" ? 1e300 : f == "Prod" ? 1.0 : 0.0);
+      std::vector<double> expected(size_t(y.shape.elements()), f == "Max"    ? -1e300
+                                                               : f == "Min"  ? 1e300
+                                                               : f == "Prod" ? 1.0
+                                                                             : 0.0);
       for (size_t i = 0; i < v.size(); i++) {
         int64_t rest = int64_t(i), at = 0, stride = 1;
         for (int a = 3; a >= 0; a--) {
@@ -386,8 +432,12 @@ void test_reduce() {
         }
         double& e = expected[size_t(at)];
         const double d = v[i];
-        e = f == "Max" ? std::fmax(e, d) : f == "Min" ? std::fmin(e, d) : f == "Prod" ? e * d : f == "L1" ? e + std::fabs(d)
-            : f == "SumSquare" || f == "L2" ? e + d * d : e + d;
+        e = f == "Max"                      ? std::fmax(e, d)
+            : f == "Min"                    ? std::fmin(e, d)
+            : f == "Prod"                   ? e * d
+            : f == "L1"                     ? e + std::fabs(d)
+            : f == "SumSquare" || f == "L2" ? e + d * d
+                                            : e + d;
       }
       const double count = double(v.size()) / double(expected.size());
       for (double& e : expected) e = f == "Mean" ? e / count : f == "L2" ? std::sqrt(e) : e;
@@ -395,15 +445,16 @@ void test_reduce() {
       everywhere("Reduce", {{"fn", f}, {"axes", axes}, {"keepdims", int64_t(0)}}, {floats(s, true)});
     }
   }
-  CHECK(values<int64_t>(everywhere("Reduce", {{"fn", std::string("Sum")}, {"keepdims", int64_t(0)}}, {s64({1, 2, 3}), s64({0})}, DType::s64)) ==
-        (std::vector<int64_t>{6}));
+  CHECK(values<int64_t>(everywhere("Reduce", {{"fn", std::string("Sum")}, {"keepdims", int64_t(0)}},
+                                   {s64({1, 2, 3}), s64({0})}, DType::s64)) == (std::vector<int64_t>{6}));
   CHECK(refused("Reduce", {{"fn", std::string("Sum")}, {"axes", Ints{4}}}, {s64({1})}, DType::s64));
 }
 
 void test_images() {
   const Tensor x = floats(shape_of({2, 7, 6, 19}));
   const auto v = values<float>(x);
-  const Tensor y = everywhere("AveragePool", {{"kernel_shape", Ints{3, 2}}, {"strides", Ints{2, 1}}, {"pads", Ints{1, 0, 1, 1}}}, {x});
+  const Tensor y = everywhere("AveragePool",
+                              {{"kernel_shape", Ints{3, 2}}, {"strides", Ints{2, 1}}, {"pads", Ints{1, 0, 1, 1}}}, {x});
   CHECK(y.shape == shape_of({2, 4, 6, 19}));
   std::vector<double> expected;
   for (int64_t n = 0; n < 2; n++)
@@ -427,10 +478,10 @@ void test_images() {
   };
   using F = std::vector<float>;
   CHECK(resize({{"mode", std::string("linear")}}, 8) == (F{1, 1.25f, 1.75f, 2.25f, 2.75f, 3.25f, 3.75f, 4}));
-  CHECK(resize({{"mode", std::string("linear")}, {"coordinate_transformation_mode", std::string("align_corners")}}, 7) ==
-        (F{1, 1.5f, 2, 2.5f, 3, 3.5f, 4}));
-  CHECK(resize({{"coordinate_transformation_mode", std::string("asymmetric")}, {"nearest_mode", std::string("floor")}}, 8) ==
-        (F{1, 1, 2, 2, 3, 3, 4, 4}));
+  CHECK(resize({{"mode", std::string("linear")}, {"coordinate_transformation_mode", std::string("align_corners")}},
+               7) == (F{1, 1.5f, 2, 2.5f, 3, 3.5f, 4}));
+  CHECK(resize({{"coordinate_transformation_mode", std::string("asymmetric")}, {"nearest_mode", std::string("floor")}},
+               8) == (F{1, 1, 2, 2, 3, 3, 4, 4}));
   CHECK(resize({{"mode", std::string("cubic")}}, 4) == (F{1, 2, 3, 4}));
   CHECK(refused("Resize", {{"mode", std::string("bilinear")}}, {line, s64({1, 8, 1})}, DType::f32));
 }

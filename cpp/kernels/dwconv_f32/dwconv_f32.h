@@ -9,17 +9,17 @@
 namespace octavo {
 
 struct DwconvF32Row {
-  const float* x;         // first tap of the first output pixel
-  int64_t pixel, row;     // floats from a tap to its right / lower neighbour (dilation included)
-  int64_t step;           // floats from an output pixel's first tap to the next one's
-  int64_t across;         // step / pixel when whole and dilation is 1 (neighbouring outputs share taps), else 0
+  const float* x;      // first tap of the first output pixel
+  int64_t pixel, row;  // floats from a tap to its right / lower neighbour (dilation included)
+  int64_t step;        // floats from an output pixel's first tap to the next one's
+  int64_t across;      // step / pixel when whole and dilation is 1 (neighbouring outputs share taps), else 0
   int kh, kw;
   const float* weights;
   int64_t weights_pitch;  // floats from tap to tap
   const float* bias;      // or null
   float* y;
   int64_t y_pixel;
-  int64_t width;          // output pixels
+  int64_t width;  // output pixels
   int64_t channels;
   int clip;
   float lo, hi;

@@ -9,7 +9,23 @@ namespace octavo {
 // In the order of the plan's Binary functions. Min and Max pass NaN on, from either side; Mod is Python's (sign of the
 // divisor) or, with fmod, C's; PRelu(a, slope) = a < 0 ? slope * a : a.
 enum class BinaryFn : int32_t {
-  Add, Sub, Mul, Div, Pow, Min, Max, Mod, PRelu, And, Or, Xor, Equal, Less, LessOrEqual, Greater, GreaterOrEqual,
+  Add,
+  Sub,
+  Mul,
+  Div,
+  Pow,
+  Min,
+  Max,
+  Mod,
+  PRelu,
+  And,
+  Or,
+  Xor,
+  Equal,
+  Less,
+  LessOrEqual,
+  Greater,
+  GreaterOrEqual,
 };
 
 enum class BinaryShape : int32_t { both, scalar_a, scalar_b };  // a row against a row, or one side a single element

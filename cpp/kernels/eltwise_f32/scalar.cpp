@@ -1,5 +1,5 @@
-#include "kernels/eltwise_f32/eltwise_f32.h"
 #include "core/math.h"
+#include "kernels/eltwise_f32/eltwise_f32.h"
 #include "kernels/simd/scalar_f32.h"
 
 namespace octavo {

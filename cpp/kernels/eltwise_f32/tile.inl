@@ -23,8 +23,8 @@ OCTAVO_INLINE void zip_row(int shape, const float* a, const float* b, float* y, 
   }
 }
 
-#define OCTAVO_MAP(fn, expression) \
-  case UnaryFn::fn:                \
+#define OCTAVO_MAP(fn, expression)                                                     \
+  case UnaryFn::fn:                                                                    \
     map_row(x, y, n, [&](vf v) __attribute__((always_inline)) { return expression; }); \
     return true
 
@@ -58,8 +58,8 @@ bool unary(int fn, const float* x, float* y, int64_t n, float alpha, float beta)
 }
 #undef OCTAVO_MAP
 
-#define OCTAVO_ZIP(fn, expression) \
-  case BinaryFn::fn:               \
+#define OCTAVO_ZIP(fn, expression)                                                                    \
+  case BinaryFn::fn:                                                                                  \
     zip_row(shape, a, b, y, n, [](vf u, vf v) __attribute__((always_inline)) { return expression; }); \
     return true
 

@@ -8,9 +8,11 @@ namespace {
 }  // namespace
 }  // namespace avx2
 
-extern const GemmF32 gemm_f32_avx2 = {
-    avx2::kLanes,
-    6,
-    {{avx2::gemm_tile<1, 1>, avx2::gemm_tile<2, 1>, avx2::gemm_tile<3, 1>, avx2::gemm_tile<4, 1>, avx2::gemm_tile<5, 1>, avx2::gemm_tile<6, 1>}, {avx2::gemm_tile<1, 2>, avx2::gemm_tile<2, 2>, avx2::gemm_tile<3, 2>, avx2::gemm_tile<4, 2>, avx2::gemm_tile<5, 2>, avx2::gemm_tile<6, 2>}}};
+extern const GemmF32 gemm_f32_avx2 = {avx2::kLanes,
+                                      6,
+                                      {{avx2::gemm_tile<1, 1>, avx2::gemm_tile<2, 1>, avx2::gemm_tile<3, 1>,
+                                        avx2::gemm_tile<4, 1>, avx2::gemm_tile<5, 1>, avx2::gemm_tile<6, 1>},
+                                       {avx2::gemm_tile<1, 2>, avx2::gemm_tile<2, 2>, avx2::gemm_tile<3, 2>,
+                                        avx2::gemm_tile<4, 2>, avx2::gemm_tile<5, 2>, avx2::gemm_tile<6, 2>}}};
 
 }  // namespace octavo

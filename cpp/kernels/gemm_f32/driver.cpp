@@ -1,6 +1,7 @@
 #include "kernels/gemm_f32/driver.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 namespace octavo {
@@ -18,19 +19,22 @@ void gemm_f32_pack(const GemmF32& kernel, const float* b, int64_t stride_k, int6
     const int64_t n0 = panel * full, columns = std::min(full, N - n0);
     const int64_t width = columns > kernel.lanes ? full : kernel.lanes;
     float* out = packed + n0 * K;
-    if (stride_k == 1 && stride_n != 1) {
+    if (stride_n == 1) {
+      for (int64_t k = 0; k < K; k++) std::memcpy(out + k * width, b + k * stride_k + n0, size_t(columns) * 4);
+    } else if (stride_k == 1) {
       for (int64_t n = 0; n < columns; n++)
         for (int64_t k = 0; k < K; k++) out[k * width + n] = b[(n0 + n) * stride_n + k];
     } else {
       for (int64_t k = 0; k < K; k++)
         for (int64_t n = 0; n < columns; n++) out[k * width + n] = b[k * stride_k + (n0 + n) * stride_n];
     }
-    for (int64_t k = 0; k < K && columns < width; k++) std::fill(out + k * width + columns, out + (k + 1) * width, 0.0f);
+    for (int64_t k = 0; k < K && columns < width; k++)
+      std::fill(out + k * width + columns, out + (k + 1) * width, 0.0f);
   }
 }
 
-void gemm_f32_rows(const GemmF32Job& job, const float* a, int64_t lda, const float* z, int64_t ldz, float* y, int64_t ldy,
-                   int64_t rows, int64_t from, int64_t to) {
+void gemm_f32_rows(const GemmF32Job& job, const float* a, int64_t lda, const float* z, int64_t ldz, float* y,
+                   int64_t ldy, int64_t rows, int64_t from, int64_t to) {
   const GemmF32& kernel = *job.kernel;
   const int64_t full = 2 * kernel.lanes;
   GemmF32Tile t{};

@@ -31,7 +31,7 @@ struct GemmF32Job {
 };
 
 // Rows [0, rows) at a + m * lda, z and y likewise, for the panels [from, to).
-void gemm_f32_rows(const GemmF32Job& job, const float* a, int64_t lda, const float* z, int64_t ldz, float* y, int64_t ldy,
-                   int64_t rows, int64_t from, int64_t to);
+void gemm_f32_rows(const GemmF32Job& job, const float* a, int64_t lda, const float* z, int64_t ldz, float* y,
+                   int64_t ldy, int64_t rows, int64_t from, int64_t to);
 
 }  // namespace octavo

@@ -24,8 +24,8 @@ struct GemmF32Tile {
   int64_t ldz;
   float* y;
   int64_t ldy;
-  int columns;   // valid columns, at most vectors * lanes
-  int clip;      // 0: none; 1: x = lo > x ? lo : x, then x = hi < x ? hi : x (Relu: lo 0, hi infinity)
+  int columns;  // valid columns, at most vectors * lanes
+  int clip;     // 0: none; 1: x = lo > x ? lo : x, then x = hi < x ? hi : x (Relu: lo 0, hi infinity)
   float lo, hi;
 };
 

@@ -4,8 +4,8 @@
 namespace octavo {
 namespace avx512vnni {
 namespace {
-#include "kernels/simd/lanes16.inl"
 #include "kernels/layernorm_f32/tile.inl"
+#include "kernels/simd/lanes16.inl"
 }  // namespace
 }  // namespace avx512vnni
 

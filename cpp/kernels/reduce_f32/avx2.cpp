@@ -4,8 +4,8 @@
 namespace octavo {
 namespace avx2 {
 namespace {
-#include "kernels/simd/lanes16.inl"
 #include "kernels/reduce_f32/tile.inl"
+#include "kernels/simd/lanes16.inl"
 }  // namespace
 }  // namespace avx2
 

@@ -4,11 +4,12 @@
 namespace octavo {
 namespace avx512vnni {
 namespace {
-#include "kernels/simd/lanes16.inl"
 #include "kernels/reduce_f32/tile.inl"
+#include "kernels/simd/lanes16.inl"
 }  // namespace
 }  // namespace avx512vnni
 
-extern const ReduceF32 reduce_f32_avx512vnni = {avx512vnni::reduce_run, avx512vnni::reduce_step, avx512vnni::reduce_join};
+extern const ReduceF32 reduce_f32_avx512vnni = {avx512vnni::reduce_run, avx512vnni::reduce_step,
+                                                avx512vnni::reduce_join};
 
 }  // namespace octavo

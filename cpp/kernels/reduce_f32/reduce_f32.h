@@ -1,5 +1,6 @@
 // Reductions with sixteen virtual lanes: the i-th reduced element (row-major order of the reduced axes) goes to lane
-// i mod 16; every lane starts from the identity (0, -inf, +inf, 1); in the end lanes are combined in halves (8, 4, 2, 1).
+// i mod 16; every lane starts from the identity (0, -inf, +inf, 1); in the end lanes are combined in halves (8, 4, 2,
+// 1).
 //   Sum, Mean: acc + x    SumSquare, L2: acc + fl(x * x)    L1: acc + |x|    Prod: acc * x    Max, Min: NaN wins
 #pragma once
 

@@ -4,8 +4,8 @@
 namespace octavo {
 namespace scalar {
 namespace {
-#include "kernels/simd/lanes16.inl"
 #include "kernels/reduce_f32/tile.inl"
+#include "kernels/simd/lanes16.inl"
 }  // namespace
 }  // namespace scalar
 

@@ -1,5 +1,5 @@
-// Sixteen virtual lanes, whatever the real width: element i goes to lane i mod 16, and the lanes are combined in halves.
-// Included inside octavo::<isa>::{anonymous}, after a vocabulary.
+// Sixteen virtual lanes, whatever the real width: element i goes to lane i mod 16, and the lanes are combined in
+// halves. Included inside octavo::<isa>::{anonymous}, after a vocabulary.
 
 constexpr int kVectors16 = 16 / kLanes;
 

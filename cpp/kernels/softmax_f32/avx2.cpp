@@ -1,5 +1,5 @@
-#include "kernels/softmax_f32/softmax_f32.h"
 #include "kernels/simd/avx2_f32.h"
+#include "kernels/softmax_f32/softmax_f32.h"
 
 namespace octavo {
 namespace avx2 {

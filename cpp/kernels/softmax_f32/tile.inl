@@ -41,7 +41,8 @@ void softmax_row(const float* x, float* y, int64_t n, bool log, float (*log_of)(
   }
 }
 
-void softmax_columns(const float* x, float* y, int64_t n, int64_t stride, int columns, bool log, float (*log_of)(float)) {
+void softmax_columns(const float* x, float* y, int64_t n, int64_t stride, int columns, bool log,
+                     float (*log_of)(float)) {
   for (int c = 0; c < columns; c += kLanes) {
     const int width = columns - c < kLanes ? columns - c : kLanes;
     float lanes[16][kLanes], logs[kLanes];
