@@ -5,7 +5,6 @@ namespace octavo {
 namespace scalar {
 namespace {
 #include "kernels/layernorm_f32/tile.inl"
-#include "kernels/simd/lanes16.inl"
 }  // namespace
 }  // namespace scalar
 

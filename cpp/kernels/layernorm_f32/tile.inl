@@ -1,3 +1,5 @@
+#include "kernels/simd/lanes16.inl"
+
 OCTAVO_INLINE float add1(float a, float b) { return a + b; }
 
 void layernorm_row(const float* x, const float* scale, const float* bias, float* y, int64_t n, float epsilon) {

@@ -5,7 +5,6 @@ namespace octavo {
 namespace avx2 {
 namespace {
 #include "kernels/reduce_f32/tile.inl"
-#include "kernels/simd/lanes16.inl"
 }  // namespace
 }  // namespace avx2
 

@@ -1,3 +1,5 @@
+#include "kernels/simd/lanes16.inl"
+
 struct TakeSum {
   static OCTAVO_INLINE vf go(vf a, vf x) { return vadd(a, x); }
 };

@@ -5,7 +5,6 @@ namespace octavo {
 namespace scalar {
 namespace {
 #include "core/unary_f32.inl"
-#include "kernels/simd/lanes16.inl"
 #include "kernels/softmax_f32/tile.inl"
 }  // namespace
 }  // namespace scalar

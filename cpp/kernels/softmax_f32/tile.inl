@@ -1,3 +1,5 @@
+#include "kernels/simd/lanes16.inl"
+
 OCTAVO_INLINE vf max_nan(vf a, vf b) { return vselect(vnan(a), a, vmax(a, b)); }
 
 OCTAVO_INLINE float add1(float a, float b) { return a + b; }
