@@ -108,6 +108,8 @@ class Sweep:
                 inputs[k] = self.transposes[name][0]
             elif shape is not None and all(d == 1 for d in shape) and len(shape) <= rank:
                 continue
+            elif (name, tuple(inverse(perm))) in self.known:
+                inputs[k] = self.known[name, tuple(inverse(perm))]
             elif const is not None and const.ndim <= rank:
                 whole = const.reshape((1,) * (rank - const.ndim) + const.shape)
                 inputs[k] = graph.new_const(name, np.ascontiguousarray(whole.transpose(inverse(perm))))

@@ -60,6 +60,8 @@ def conv(graph: Graph, uses: Uses, node: Node) -> None:
         raise NoMatch
     if weight.w.ndim not in (3, 4):
         raise NoMatch("only 1-D and 2-D convolutions run on integers")
+    if graph.rank(node.inputs[0]) != weight.w.ndim:
+        raise NoMatch("its input and its weights differ in rank")
     if weight.axis not in (None, 0):
         raise NoMatch("its weights are scaled along another axis than the output channels")
     try:
@@ -229,6 +231,8 @@ def average_pool(graph: Graph, uses: Uses, node: Node) -> None:
         raise NoMatch
     try:
         kernel = kernel_shape(graph, node)
+        if len(kernel) != rank - 2:
+            raise NoMatch
         attrs = geometry(graph, node, kernel)
     except LookupError as e:
         raise NoMatch(str(e)) from e

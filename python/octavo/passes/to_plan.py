@@ -192,6 +192,8 @@ def conv(c: Context) -> None:
         raise Refuse("its weights are computed at run time")
     if w.ndim not in (3, 4):
         raise Refuse("the core convolves in one and two dimensions")
+    if c.rank() != w.ndim:
+        raise Refuse(f"its input has {c.rank()} dimensions, its weights {w.ndim}")
     transposed = c.node.op == "ConvTranspose"
     attrs = geometry(c.graph, c.node, list(w.shape[2:])) if not transposed else transposed_geometry(c, w)
     group = int(c.attr("group", 1))
@@ -302,6 +304,8 @@ def pool(c: Context) -> None:
     if c.rank() not in (3, 4):
         raise Refuse("the core pools in one and two dimensions")
     kernel = kernel_shape(c.graph, c.node)
+    if len(kernel) != c.rank() - 2:
+        raise Refuse("its kernel_shape does not match its input's rank")
     attrs = {"kernel_shape": kernel, **geometry(c.graph, c.node, kernel), "ceil_mode": int(c.attr("ceil_mode", 0))}
     if c.node.op == "AveragePool":
         attrs["count_include_pad"] = int(c.attr("count_include_pad", 0))
