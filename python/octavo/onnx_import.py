@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.inliner
-from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
-
 from octavo.errors import InvalidModel, IoError, Unsupported
 from octavo.ir import Graph, Node, Shape, Value
 from octavo.onnx_qoperator import expand_qoperators
 from octavo.onnx_step import outer_names
+from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
 MAX_PROTO = 2**31 - 1
 OLDEST_OPSET = 7
@@ -87,8 +86,8 @@ def check_old(proto: ModelProto, opset: int) -> None:
             same = False
         if not same:
             raise Unsupported(
-                f"node '{node.name}' ({node.op_type}) is of operator set {opset}; octavo reads {OLDEST_OPSET} and newer. "
-                "Convert the model with onnx.version_converter.convert_version"
+                f"node '{node.name}' ({node.op_type}) is of operator set {opset}; octavo reads "
+                f"{OLDEST_OPSET} and newer. Convert the model with onnx.version_converter.convert_version"
             )
 
 
@@ -99,9 +98,23 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
         small.CopyFrom(proto) if proto.ByteSize() < MAX_PROTO // 2 else None
         if not small.HasField("graph"):
             return proto
-        return onnx.shape_inference.infer_shapes(small, data_prop=True)
+        return onnx.shape_inference.infer_shapes(small, data_prop=small_constants(proto))
     except Exception:  # shape inference is best effort: a model it chokes on may still run
         return proto
+
+
+def small_constants(proto: ModelProto) -> bool:
+    """Whether onnx may propagate data: it writes every ConstantOfShape out, however large."""
+    known = {t.name: t for t in proto.graph.initializer}
+    known |= {
+        n.output[0]: a.t for n in proto.graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value"
+    }
+    for node in proto.graph.node:
+        if node.op_type == "ConstantOfShape":
+            tensor = known.get(node.input[0])
+            if tensor is None or np.prod(read_tensor(tensor, tensor.name).astype(np.float64)) > 1 << 16:
+                return False
+    return True
 
 
 def read_shape(tensor_type: Any) -> Shape | None:

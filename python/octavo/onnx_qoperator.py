@@ -1,4 +1,4 @@
-"""Quantized operators (QLinear*, onnxruntime's com.microsoft ones) spelled as DequantizeLinear -> operator -> QuantizeLinear.
+"""Quantized operators (QLinear*, onnxruntime's own) spelled as DequantizeLinear -> operator -> QuantizeLinear.
 
 Recognition then has one spelling to know. The arithmetic of these operators is defined by that very sequence, up to the
 order of roundings that docs/arithmetic.md fixes for both.
@@ -42,7 +42,7 @@ class Expansion:
 
     def dequantize(self, k: int, axis: int | None = None) -> str:
         """Inputs k, k + 1, k + 2: values, scale, zero point."""
-        attrs = {} if axis is None else {"axis": axis}
+        attrs: dict[str, Any] = {} if axis is None else {"axis": axis}
         return self.emit("DequantizeLinear", [self.input(k), self.input(k + 1), self.input(k + 2)], **attrs)
 
     def quantize(self, x: str, k: int) -> None:
@@ -118,7 +118,9 @@ def where(e: Expansion) -> None:
 
 
 def same(e: Expansion) -> None:
-    e.nodes.append(helper.make_node(e.node.op_type, list(e.node.input), list(e.node.output), name=e.node.name, **e.attrs))
+    e.nodes.append(
+        helper.make_node(e.node.op_type, list(e.node.input), list(e.node.output), name=e.node.name, **e.attrs)
+    )
 
 
 def integer_to_float(e: Expansion) -> None:

@@ -1,4 +1,4 @@
-"""A plan builder that records, and runs what it recorded through the numpy references: compiler tests without a core."""
+"""A plan builder that records and runs what it recorded through the numpy references: no core needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-
 from octavo.lower import Compiled, compile_model
 from octavo.ops import reference
 

@@ -1,5 +1,7 @@
 """ONNX files in: opset differences, odd graphs, and what broken files are told."""
 
+# ruff: noqa: E501 (graphs are written in lines of their own)
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,11 +11,10 @@ import onnx
 import onnx.parser
 import pytest
 from interpreter import compiled, run
-from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
-
 from octavo import errors
 from octavo.onnx_import import import_model
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 X = np.linspace(-3, 3, 24).astype(np.float32).reshape(2, 3, 4)
 
@@ -75,7 +76,10 @@ def test_softmax_before_13_is_over_all_axes_from_its_own() -> None:
 
 
 def test_upsample() -> None:
-    model = parse('g (float[1,1,2,2] x) => (float[1,1,4,6] y) { y = Upsample <mode = "nearest", scales = [1.0,1.0,2.0,3.0]> (x) }', 7)
+    model = parse(
+        'g (float[1,1,2,2] x) => (float[1,1,4,6] y) { y = Upsample <mode = "nearest", scales = [1.0,1.0,2.0,3.0]> (x) }',
+        7,
+    )
     x = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
     assert not compiled(model).python_steps
     np.testing.assert_array_equal(run(model, [x])[0], x.repeat(2, 2).repeat(3, 3))
@@ -85,7 +89,10 @@ def test_batch_normalization_folds_or_becomes_mul_and_add() -> None:
     tail = "<float[2] s = {1,2}, float[2] b = {0,1}, float[2] m = {0.5,-1}, float[2] v = {1,4}, float[2,2,1,1] w = {1,2,3,4}>"
     x = np.linspace(-3, 3, 18).astype(np.float32).reshape(1, 2, 3, 3)
     alone = parse(f"g (float[1,2,3,3] x) => (float[1,2,3,3] y) {tail} {{ y = BatchNormalization (x, s, b, m, v) }}", 15)
-    after = parse(f"g (float[1,2,3,3] x) => (float[1,2,3,3] y) {tail} {{ c = Conv (x, w) y = BatchNormalization (c, s, b, m, v) }}", 15)
+    after = parse(
+        f"g (float[1,2,3,3] x) => (float[1,2,3,3] y) {tail} {{ c = Conv (x, w) y = BatchNormalization (c, s, b, m, v) }}",
+        15,
+    )
     same_as_reference(alone, [x])
     same_as_reference(after, [x])
     assert sorted(compiled(after).plan.ops) == ["Conv", "Transpose", "Transpose"]

@@ -1,5 +1,7 @@
 """The graph passes: what each rewrites, what it keeps, and that optimizing never changes a byte."""
 
+# ruff: noqa: E501 (graphs are written in lines of their own)
+
 from __future__ import annotations
 
 import warnings
@@ -10,12 +12,11 @@ import onnx
 import onnx.parser
 import pytest
 from interpreter import compiled, run
-from onnx import helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
-
 from octavo import errors
 from octavo.ops import reference
 from octavo.passes import tables
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 
 @pytest.fixture(autouse=True)
@@ -359,7 +360,11 @@ def dynamic(order: str) -> Net:
     net = Net(opset=17)
     x = net.input(net.rng.normal(size=(3, 16)).astype(np.float32))
     q, s, z = net.op("DynamicQuantizeLinear", x, outputs=3)
-    w, wz, ws = net.const(net.rng.integers(-128, 128, (16, 5)), np.int8), net.const(2, np.int8), net.const(0.01, np.float32)
+    w, wz, ws = (
+        net.const(net.rng.integers(-128, 128, (16, 5)), np.int8),
+        net.const(2, np.int8),
+        net.const(0.01, np.float32),
+    )
     acc = net.op("Cast", net.op("MatMulInteger", q, w, z, wz), to=1)
     if order == "scales first":
         y = net.op("Mul", acc, net.op("Mul", s, ws))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-
 from octavo.ir import Graph, Node, Shape
 from octavo.passes.match import broadcast_shape, ints
 
 SAME_AS_INPUT = {
-    "Abs", "BatchNormalization", "Ceil", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
+    "Abs", "BatchNormalization",
+    "Ceil", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
     "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "LRN", "Neg", "Not", "Reciprocal",
     "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softmax", "Softplus", "Softsign", "Sqrt", "Tanh", "CumSum",
     "DequantizeLinear", "QuantizeLinear", "Cast", "Identity", "Dropout", "Swish",
@@ -37,7 +37,16 @@ def dtype_of(graph: Graph, node: Node) -> np.dtype | None:
         return np.dtype(bool)
     if node.op in ("Shape", "Size"):
         return np.dtype(np.int64)
-    if node.op in SAME_RANK | BROADCAST | {"MatMul", "Gemm", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Gather", "Expand"}:
+    if node.op in SAME_RANK | BROADCAST | {
+        "MatMul",
+        "Gemm",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Gather",
+        "Expand",
+    }:
         return graph.dtype(node.inputs[0])
     if node.op in SAME_AS_INPUT - {"Cast", "QuantizeLinear", "DequantizeLinear"}:
         return graph.dtype(node.inputs[0])
@@ -66,8 +75,8 @@ def shape_of(graph: Graph, node: Node, k: int) -> Shape | None:
     if node.op == "Gemm":
         return (None, None)
     if node.op == "MatMul":
-        ranks = graph.rank(node.inputs[0]), graph.rank(node.inputs[1])
-        if ranks[0] is None or ranks[1] is None:
+        ranks = [rank for rank in map(graph.rank, node.inputs[:2]) if rank is not None]
+        if len(ranks) != 2:
             return None
         last = graph.shape(node.inputs[1])[-1]  # type: ignore[index]
         if min(ranks) == 1:
@@ -101,6 +110,3 @@ def reshaped(graph: Graph, node: Node) -> Shape | None:
         rank = graph.rank(node.inputs[0])
         return None if rank is None else unknown(max(rank, length[0]))
     return unknown(length[0])
-
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from octavo.ir import Graph, Node, Uses
 from octavo.passes.match import Patch, join
 

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-
 from octavo.ir import Graph, Node
 from octavo.passes.match import scalar
 

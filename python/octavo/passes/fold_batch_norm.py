@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from octavo.ir import Graph, Node, Uses
 
 
@@ -57,6 +56,8 @@ def into_mul_add(graph: Graph, norm: Node, f: np.ndarray, offset: np.ndarray) ->
     tail = (-1, *[1] * (rank - 2)) if rank >= 2 else (-1,)
     scaled = graph.new_value(f"{norm.outputs[0]}/scaled", np.float32, graph.shape(norm.outputs[0]) or graph.shape(x))
     mul = Node("Mul", [x, graph.new_const(norm.inputs[1], f.reshape(tail))], [scaled], {}, norm.name)
-    add = Node("Add", [scaled, graph.new_const(norm.inputs[2], offset.reshape(tail))], list(norm.outputs), {}, norm.name)
+    add = Node(
+        "Add", [scaled, graph.new_const(norm.inputs[2], offset.reshape(tail))], list(norm.outputs), {}, norm.name
+    )
     at = graph.nodes.index(norm)
     graph.nodes[at : at + 1] = [mul, add]

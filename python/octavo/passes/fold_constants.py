@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from octavo.ir import Graph, Node
 from octavo.onnx_step import evaluate
 
@@ -11,7 +10,8 @@ from octavo.onnx_step import evaluate
 EXACT = {
     "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Concat", "ConstantOfShape", "DepthToSpace", "Div", "Equal", "Expand",
     "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less",
-    "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "NonZero", "OneHot", "Or", "Pad", "QuantizeLinear", "Range",
+    "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "NonZero", "OneHot", "Or", "Pad", "QuantizeLinear",
+    "Range",
     "Reciprocal", "Relu", "Reshape", "ScatterElements", "ScatterND", "Shape", "Sign", "Size", "Slice", "SpaceToDepth",
     "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor", "EyeLike",
 }  # fmt: skip
@@ -47,7 +47,8 @@ def static_shape(graph: Graph, node: Node) -> list[np.ndarray] | None:
     if shape is None:
         return None
     if node.op == "Size":
-        return [np.array(np.prod(shape, dtype=np.int64))] if all(isinstance(d, int) for d in shape) else None
+        known = [d for d in shape if isinstance(d, int)]
+        return [np.array(np.prod(known, dtype=np.int64))] if len(known) == len(shape) else None
     part = shape[slice(node.attrs.get("start", 0), node.attrs.get("end"))]
     return [np.array(part, np.int64)] if all(isinstance(d, int) for d in part) else None
 

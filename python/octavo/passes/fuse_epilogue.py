@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
 from octavo.ir import Graph, Node, Uses, same_shape
 from octavo.passes.match import join
 
@@ -15,7 +14,7 @@ RESIDUAL = {"Conv": 3, "MatMul": 3, "QGemmDynamic": 6}
 
 
 def fuse_bias(graph: Graph) -> None:
-    """Add(product(x), constant with one element a channel)  =>  product(x, bias). Kept when anything else reads the sum."""
+    """Add(product(x), one constant a channel)  =>  product(x, bias). Kept when the sum is read elsewhere."""
     for node in list(graph.nodes):
         if not is_add(node):
             continue
@@ -23,7 +22,12 @@ def fuse_bias(graph: Graph) -> None:
         for k in (0, 1):
             product = uses.producer.get(node.inputs[k])
             bias = graph.const(node.inputs[1 - k])
-            if product is None or not open_ended(product, BIAS) or absent(product, BIAS[product.op]) is False or bias is None:
+            if (
+                product is None
+                or not open_ended(product, BIAS)
+                or absent(product, BIAS[product.op]) is False
+                or bias is None
+            ):
                 continue
             shape = graph.shape(node.inputs[k])
             if uses.single_reader(node.inputs[k]) is None or shape is None or bias.ndim > len(shape):
@@ -43,9 +47,10 @@ def fuse_residual(graph: Graph) -> None:
         found = []
         for k in (0, 1):
             product = uses.producer.get(node.inputs[k])
-            if product is not None and open_ended(product, RESIDUAL) and uses.single_reader(node.inputs[k]) is node:
-                if same_shape(graph.shape(node.inputs[0]), graph.shape(node.inputs[1])):
-                    found.append((graph.nodes.index(product), k, product))
+            if product is None or not open_ended(product, RESIDUAL) or uses.single_reader(node.inputs[k]) is not node:
+                continue
+            if same_shape(graph.shape(node.inputs[0]), graph.shape(node.inputs[1])):
+                found.append((graph.nodes.index(product), k, product))
         if found:
             _, k, product = max(found, key=lambda f: f[0])
             merge(graph, product, node, {RESIDUAL[product.op]: node.inputs[1 - k]})

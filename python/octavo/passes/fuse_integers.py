@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from octavo.ir import Graph, Uses, same_shape
 from octavo.passes.fuse_epilogue import merge
 
@@ -34,7 +33,8 @@ def fuse_qadd(graph: Graph) -> None:
         _, k, conv = max(found, key=lambda f: f[0])
         a, b = ("a", "b") if k == 0 else ("b", "a")
         conv.attrs |= {
-            "add_za": node.attrs[f"z{a}"], "add_ra": node.attrs[f"r{a}"], "add_zb": node.attrs[f"z{b}"], "add_rb": node.attrs[f"r{b}"],
+            "add_za": node.attrs[f"z{a}"], "add_ra": node.attrs[f"r{a}"],
+            "add_zb": node.attrs[f"z{b}"], "add_rb": node.attrs[f"r{b}"],
             "add_zp": node.attrs["zp"], "add_lo": node.attrs["lo"], "add_hi": node.attrs["hi"],
         }  # fmt: skip
         inputs = {Z: node.inputs[1 - k]}
@@ -103,5 +103,3 @@ def mark_graph_inputs(graph: Graph) -> None:
     for node in graph.nodes:
         if node.is_plan("Quantize") and node.inputs[0] in graph.inputs:
             node.attrs |= {"graph_input": 1, "source": node.inputs[0]}
-
-

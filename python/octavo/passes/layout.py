@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-
 from octavo.ir import Graph, Node, Shape, plan_node
 from octavo.passes.match import inverse, permuted
 
@@ -78,13 +77,21 @@ class Sweep:
         return out
 
     def emit(
-        self, node: Node, inputs: list[str], attrs: dict[str, Any], perm: Sequence[int], k: int = 0, shape: Shape | None = None
+        self,
+        node: Node,
+        inputs: list[str],
+        attrs: dict[str, Any],
+        perm: Sequence[int],
+        k: int = 0,
+        shape: Shape | None = None,
     ) -> None:
         """node with new inputs and attributes, whose output k was Transpose(perm) of what the new one writes."""
         inner = []
         for out in node.outputs:
             value = self.graph.values[out]
-            inner.append(self.graph.new_value(out, value.dtype, permuted(value.shape, inverse(perm)) if shape is None else shape))
+            inner.append(
+                self.graph.new_value(out, value.dtype, permuted(value.shape, inverse(perm)) if shape is None else shape)
+            )
         self.nodes.append(plan_node(node.op, inputs, inner, node.name, attrs))
         for new, old in zip(inner, node.outputs):
             self.put(new, tuple(perm), old, node.name)
@@ -132,7 +139,7 @@ def moves_nothing(shape: Shape | None, perm: Sequence[int]) -> bool:
 def elementwise(s: Sweep, node: Node) -> bool:
     data = ELEMENTWISE[node.op]
     found = s.common(node, range(len(node.inputs)) if data is None else data)
-    if found is None or node.is_plan("Quantize") and "perm" in node.attrs:
+    if found is None or (node.is_plan("Quantize") and "perm" in node.attrs):
         return False
     inputs, perm = found
     attrs = dict(node.attrs)
@@ -274,7 +281,7 @@ def merge_pixels(s: Sweep, node: Node, x: str, perm: tuple[int, ...], dims: list
     channels = after[1] if len(after) == 4 else None
     if perm != (0, 3, 1, 2) or len(dims) != 3 or not isinstance(channels, int) or dims[1] not in (0, channels):
         return False
-    if dims[0] != 0 and dims[0] != after[0] or dims[2] == 0:
+    if (dims[0] != 0 and dims[0] != after[0]) or dims[2] == 0:
         return False
     const = s.graph.new_const(node.inputs[1], np.array([dims[0], dims[2], channels], np.int64))
     s.emit(node, [x, const], dict(node.attrs), [0, 2, 1])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
 from octavo.ir import PLAN, Graph, Node, Shape, Uses, plan_node
 
 # Operators that only move elements of input 0 about; they commute with every elementwise function.
@@ -124,11 +123,26 @@ def broadcast_shape(a: Shape | None, b: Shape | None) -> Shape | None:
     rank = max(len(a), len(b))
     out: list[int | str | None] = []
     for x, y in zip((1,) * (rank - len(a)) + tuple(a), (1,) * (rank - len(b)) + tuple(b)):
-        out.append(y if x == 1 else x if y == 1 or x == y else x if isinstance(x, int) else y if isinstance(y, int) else None)
+        out.append(
+            y if x == 1 else x if y == 1 or x == y else x if isinstance(x, int) else y if isinstance(y, int) else None
+        )
     return tuple(out)
 
 
 __all__ = [
-    "MOVEMENT", "PLAN", "Patch", "broadcast_shape", "inverse", "ints", "is_float", "join", "normal_axes", "permuted",
-    "renamed", "scalar", "single_user", "to_channels_first", "to_channels_last",
+    "MOVEMENT",
+    "PLAN",
+    "Patch",
+    "broadcast_shape",
+    "ints",
+    "inverse",
+    "is_float",
+    "join",
+    "normal_axes",
+    "permuted",
+    "renamed",
+    "scalar",
+    "single_user",
+    "to_channels_first",
+    "to_channels_last",
 ]  # fmt: skip

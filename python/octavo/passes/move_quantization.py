@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
-from octavo.ir import Graph, Node, Uses, plan_node
+import numpy as np
+from octavo.ir import Graph, Node, Shape, Uses, plan_node
 from octavo.passes.fold_constants import fold_constants
 from octavo.passes.match import MOVEMENT, Patch, normal_axes
 
@@ -50,7 +51,9 @@ def push_down(graph: Graph, uses: Uses, node: Node) -> bool:
         return False
     if node.op in ("MaxPool", "Resize", "Pad") and dtypes != {np.dtype(np.uint8)}:
         return False
-    if node.op == "MaxPool" and len(node.outputs) > 1 or node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest":
+    if (node.op == "MaxPool" and len(node.outputs) > 1) or (
+        node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest"
+    ):
         return False
     inputs = list(node.inputs)
     attrs = dict(first.attrs)
@@ -84,9 +87,9 @@ def moved_axis(graph: Graph, node: Node, axis: int) -> int | None:
     if node.op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
         if any(not isinstance(d, int) for d in (*x, *y)):
             return None
-        before = int(np.prod(x[:axis], dtype=np.int64))
+        before = elements(x[:axis])
         for k, d in enumerate(y):
-            if d == x[axis] and int(np.prod(y[:k], dtype=np.int64)) == before:
+            if d == x[axis] and elements(y[:k]) == before:
                 return k
     if node.op == "Gather":
         rank = graph.rank(node.inputs[1])
@@ -94,6 +97,11 @@ def moved_axis(graph: Graph, node: Node, axis: int) -> int | None:
         if rank is not None and axis != gathered:
             return axis if axis < gathered else axis + rank - 1
     return None
+
+
+def elements(shape: Shape) -> int:
+    """Product of the dimensions that are known."""
+    return math.prod(d for d in shape if isinstance(d, int))
 
 
 def pad_value(graph: Graph, node: Node, attrs: dict[str, object], inputs: list[str]) -> bool:
@@ -129,9 +137,9 @@ def push_up(graph: Graph, uses: Uses, quantize: Node) -> bool:
     patch = Patch(graph, node)
     inputs = list(node.inputs)
     for k in data_inputs(node):
-        inputs[k] = patch.emit("Quantize", [inputs[k]], np.uint8, graph.shape(inputs[k]), dict(quantize.attrs), name=quantize.name)
+        inputs[k] = patch.emit(
+            "Quantize", [inputs[k]], np.uint8, graph.shape(inputs[k]), dict(quantize.attrs), name=quantize.name
+        )
     patch.nodes.append(Node(node.op, inputs, list(quantize.outputs), node.attrs, node.name, "", node.origin))
     patch.apply(quantize)
     return True
-
-

@@ -1,4 +1,4 @@
-"""What the integer patterns are made of: dequantized operands, constant weights, and the way from a result to Quantize."""
+"""What integer patterns are made of: dequantized operands, constant weights, the way from a result to Quantize."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
 from octavo.ir import Graph, Node, Uses
 from octavo.passes.elementwise import clip_bounds
 from octavo.passes.match import join
@@ -64,7 +63,9 @@ def weights(graph: Graph, uses: Uses, value: str) -> Weights | None:
     if q is None or q.dtype not in (np.int8, np.uint8):
         return None
     if len(node.inputs) == 1:
-        return Weights(q.astype(np.int32) - int(node.attrs["x_zp"]), np.array([node.attrs["x_scale"]], np.float32), None)
+        return Weights(
+            q.astype(np.int32) - int(node.attrs["x_zp"]), np.array([node.attrs["x_scale"]], np.float32), None
+        )
     scale, zp, axis = graph.const(node.inputs[1]), graph.const(node.inputs[2]), int(node.attrs["axis"])
     assert scale is not None and zp is not None
     spread = [1] * q.ndim
@@ -109,7 +110,7 @@ class Tail:
 
     out: str  # the value the integer operator writes
     nodes: list[Node] = field(default_factory=list)  # absorbed, in order; the last is Quantize
-    scale: np.float32 = np.float32(1)
+    scale: np.float32 = field(default_factory=lambda: np.float32(1))
     attrs: dict[str, Any] = field(default_factory=dict)  # y_zp, lo, hi
 
     @property
@@ -178,7 +179,9 @@ def multiplier(x: Operand, weight: Weights, rows: np.ndarray, add: Bias | None, 
     high = total + 255 * np.maximum(rows, 0).sum(axis=1, dtype=np.int64)
     # Quantizers clamp the bias of nearly dead channels to the ends of int32: step back where that cannot be seen.
     shift = np.maximum(-(2**31) - low, 0) - np.maximum(high - (2**31 - 1), 0)
-    if (high - low >= 2**32).any() or (np.abs(shift) * m.astype(np.float64) >= (0.0 if to is None else 0.25) + (shift == 0)).any():
+    if (high - low >= 2**32).any() or (
+        np.abs(shift) * m.astype(np.float64) >= (0.0 if to is None else 0.25) + (shift == 0)
+    ).any():
         raise NoMatch("its sums can exceed int32")
     total = total + shift
     folded = ((total + 2**31) % 2**32 - 2**31).astype(np.int32)
@@ -187,7 +190,9 @@ def multiplier(x: Operand, weight: Weights, rows: np.ndarray, add: Bias | None, 
     return Multiplier(m, packed, folded if folded.any() else None, rest)
 
 
-def integer_bias(outputs: int, product: np.ndarray, add: Bias | None, to: Tail | None) -> tuple[np.ndarray, np.ndarray | None]:
+def integer_bias(
+    outputs: int, product: np.ndarray, add: Bias | None, to: Tail | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """The bias in units of the accumulator, and what must be added in float instead (only without Quantize)."""
     none = np.zeros(outputs, np.int64)
     if add is None:
@@ -236,7 +241,9 @@ def channel_bias(graph: Graph, uses: Uses, value: str, channels: int, axis: int)
         found = bias(graph, uses, other)
         return None if found is None or (len(producer.inputs) > 1 and q.ndim != 1) else (node, found)
     const = graph.const(other)
-    return (node, Bias(const.astype(np.float64).reshape(-1))) if const is not None and const.dtype == np.float32 else None
+    return (
+        (node, Bias(const.astype(np.float64).reshape(-1))) if const is not None and const.dtype == np.float32 else None
+    )
 
 
 __all__ = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from octavo.ir import Graph, Node
 from octavo.passes.match import MOVEMENT, Patch
 
@@ -13,8 +12,8 @@ FLIP_THROUGH = (*MOVEMENT, "MaxPool", "Concat", "Resize", "Upsample")
 def read_quantization(graph: Graph) -> None:
     """QuantizeLinear => Quantize (uint8), DequantizeLinear => Dequantize, with their parameters as attributes.
 
-    int8 activations become uint8: zero point + 128, and a Flip8 step (x xor 0x80) stands where int8 is read or written by
-    something else; movement operators are moved over to uint8 and opposite flips cancel. Constant int8 (weights) stay.
+    int8 activations become uint8: zero point + 128, and a Flip8 step (x xor 0x80) stands where int8 is read or written
+    by something else; movement operators go over to uint8 and opposite flips cancel. Constant int8 (weights) stays.
     Kept literal, with a note: other types, blocked scales, parameters computed at run time or not finite and positive.
     """
     for node in list(graph.nodes):
@@ -43,14 +42,18 @@ class Parameters:
         if not (np.isfinite(scale).all() and (scale > 0).all()):
             self.problem = "its scale is not finite and positive"
             return
-        if node.attrs.get("block_size", 0) or scale.ndim > 1 and scale.size > 1:
+        if node.attrs.get("block_size", 0) or (scale.ndim > 1 and scale.size > 1):
             self.problem = "it is quantized in blocks"
             return
         if zp is not None and zp.size not in (1, scale.size):
             self.problem = "its scale and zero point differ in size"
             return
         self.scale = scale.reshape(-1)
-        self.zp = np.zeros(self.scale.size, np.int64) if zp is None else np.broadcast_to(zp.reshape(-1).astype(np.int64), self.scale.shape)
+        self.zp = (
+            np.zeros(self.scale.size, np.int64)
+            if zp is None
+            else np.broadcast_to(zp.reshape(-1).astype(np.int64), self.scale.shape)
+        )
         self.dtype = None if zp is None else zp.dtype
         self.axis = 0
         self.per_tensor = self.scale.size == 1
@@ -79,7 +82,7 @@ def read_quantize(graph: Graph, node: Node) -> str:
     if (p.zp != p.zp[0]).any():
         return "its zero point differs along the axis"
     signed = dtype == np.int8
-    attrs = {"y_zp": int(p.zp[0]) + (128 if signed else 0), "lo": 0, "hi": 255}
+    attrs: dict[str, float] = {"y_zp": int(p.zp[0]) + (128 if signed else 0), "lo": 0, "hi": 255}
     inputs = [node.inputs[0]]
     if p.per_tensor:
         attrs["y_scale"] = float(p.scale[0])
@@ -128,7 +131,11 @@ def read_dequantize(graph: Graph, node: Node) -> str:
 
 def flip_movement(graph: Graph, node: Node) -> None:
     """op(x int8)  =>  Flip8(op(Flip8(x))) for operators that only move or compare elements."""
-    if not node.is_op(*FLIP_THROUGH) or graph.dtype(node.outputs[0]) != np.int8 or (node.op == "MaxPool" and len(node.outputs) > 1):
+    if (
+        not node.is_op(*FLIP_THROUGH)
+        or graph.dtype(node.outputs[0]) != np.int8
+        or (node.op == "MaxPool" and len(node.outputs) > 1)
+    ):
         return
     if node.op in ("Resize", "Upsample") and node.attrs.get("mode", "nearest") != "nearest":
         return

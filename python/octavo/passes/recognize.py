@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-
 from octavo.ir import Graph, Node, Shape, Uses
 from octavo.passes.images import emit_channels_last, geometry, kernel_shape
 from octavo.passes.match import Patch, ints, join, normal_axes
 from octavo.passes.quantized import (
-    NoMatch, Multiplier, Operand, Tail, bias, channel_bias, multiplier, operand, operand_name, tail, weights,
+    Multiplier,
+    NoMatch,
+    Operand,
+    Tail,
+    bias,
+    channel_bias,
+    multiplier,
+    operand,
+    operand_name,
+    tail,
+    weights,
 )  # fmt: skip
 
 
@@ -96,9 +105,17 @@ def rename(patch: Patch, node: Node, absorbed: list[Node], to: Tail | None) -> N
 
 
 def finish(
-    patch: Patch, op: str, x: Operand, w: np.ndarray, k: Multiplier, attrs: dict[str, object], to: Tail | None, out: str, shape: Shape
+    patch: Patch,
+    op: str,
+    x: Operand,
+    w: np.ndarray,
+    k: Multiplier,
+    attrs: dict[str, object],
+    to: Tail | None,
+    out: str,
+    shape: Shape,
 ) -> None:
-    """Emits QConv (images, wrapped channels-last) or QGemm, and a float addition for a bias that integers cannot hold."""
+    """Emits QConv (wrapped channels-last) or QGemm, and a float addition for a bias that integers cannot hold."""
     graph = patch.graph
     hint = patch.anchor.inputs[1]
     inputs = [
@@ -115,7 +132,14 @@ def finish(
         patch.emit(op, [x.q, *inputs], dtype, shape, attrs, result)
     if k.rest is not None:
         spread = (-1, *[1] * (len(shape) - 2)) if op == "QConv" else (-1,)
-        patch.emit("Binary", [result, graph.new_const(f"{hint}/bias", k.rest.reshape(spread))], np.float32, shape, {"fn": "Add"}, out)
+        patch.emit(
+            "Binary",
+            [result, graph.new_const(f"{hint}/bias", k.rest.reshape(spread))],
+            np.float32,
+            shape,
+            {"fn": "Add"},
+            out,
+        )
 
 
 def gemm(graph: Graph, uses: Uses, node: Node) -> None:

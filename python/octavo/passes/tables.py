@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
 from octavo.ir import Graph, Uses
 from octavo.passes.elementwise import unary
 from octavo.passes.match import Patch, join, scalar
 
 DEEPEST = 16
-ARITHMETIC = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Max": np.maximum, "Min": np.minimum}
+ARITHMETIC = {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": np.divide,
+    "Max": np.maximum,
+    "Min": np.minimum,
+}
 
 
 def unary_f32(fn: str, x: np.ndarray, attrs: dict[str, float]) -> np.ndarray:
@@ -107,4 +113,6 @@ class Walk:
         if self.graph.dtype(q) != np.uint8 or self.graph.const(q) is not None or self.leaf not in (None, q):
             return None
         self.leaf = q
-        return ((np.arange(256) - int(attrs["x_zp"])).astype(np.float32) * np.float32(attrs["x_scale"])).astype(np.float32)
+        return ((np.arange(256) - int(attrs["x_zp"])).astype(np.float32) * np.float32(attrs["x_scale"])).astype(
+            np.float32
+        )

@@ -6,19 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from octavo.ir import Graph, Node, Uses
+from octavo.ir import Graph, Node
+from octavo.passes.context import F32, S8, S32, S64, U8, Context, Refuse
 from octavo.passes.elementwise import BINARY, unary
 from octavo.passes.images import emit_channels_last, geometry, kernel_shape
-from octavo.passes.match import Patch, broadcast_shape, inverse, ints, normal_axes, scalar, to_channels_first, to_channels_last
+from octavo.passes.match import (
+    Patch,
+    broadcast_shape,
+    ints,
+    normal_axes,
+    to_channels_last,
+)
 
-F32, S32, S64, U8, S8 = (np.dtype(t) for t in (np.float32, np.int32, np.int64, np.uint8, np.int8))
 CORE_DTYPES = {np.dtype(t) for t in ("f4", "u1", "i1", "u2", "i2", "i4", "i8", "?", "f2", "f8", "u4", "u8")}
 MAX_RANK = 8
-
-
-class Refuse(Exception):
-    """The core cannot run the node as it is; the message is the reason."""
 
 
 def to_plan(graph: Graph) -> None:
@@ -39,39 +40,6 @@ def to_plan(graph: Graph) -> None:
             python_step(graph, node, str(e))
             continue
         patch.apply()
-
-
-class Context:
-    """What a rule works with."""
-
-    def __init__(self, graph: Graph, node: Node, patch: Patch, producers: dict[str, Node]) -> None:
-        self.graph, self.node, self.patch, self.producers = graph, node, patch, producers
-        self.x, self.y = node.input(0), node.outputs[0]
-
-    def dtype(self, k: int = 0) -> np.dtype | None:
-        return self.graph.dtype(self.node.input(k))
-
-    def rank(self, k: int = 0) -> int:
-        rank = self.graph.rank(self.node.input(k))
-        if rank is None:
-            raise Refuse(f"the rank of '{self.node.input(k)}' is not known")
-        return rank
-
-    def attr(self, name: str, default: Any) -> Any:
-        return self.node.attrs.get(name, default)
-
-    def need_f32(self, *ks: int) -> None:
-        for k in ks or (0,):
-            if self.node.input(k) and self.dtype(k) != F32:
-                raise Refuse(f"the core runs it in float32, not {self.dtype(k)}")
-
-    def emit(self, op: str, inputs: list[str], attrs: dict[str, Any] | None = None, out: str | None = None) -> None:
-        out = self.y if out is None else out
-        value = self.graph.values[out]
-        self.patch.emit(op, inputs, value.dtype, value.shape, attrs, out)
-
-    def const_ints(self, values: list[int], hint: str) -> str:
-        return self.graph.new_const(f"{self.y}/{hint}", np.array(values, np.int64))
 
 
 def check_types(graph: Graph, node: Node) -> None:
@@ -125,12 +93,15 @@ def clip(c: Context) -> None:
         if c.node.input(k):
             last = fn == "Min" or not c.node.input(2)
             value = c.graph.values[c.y]
-            x = c.patch.emit("Binary", [x, c.node.input(k)], value.dtype, value.shape, {"fn": fn}, c.y if last else None)
+            x = c.patch.emit(
+                "Binary", [x, c.node.input(k)], value.dtype, value.shape, {"fn": fn}, c.y if last else None
+            )
 
 
 def binary(c: Context) -> None:
     fn = c.node.op
     a, b = c.dtype(0), c.dtype(1)
+    allowed: set[Any]
     if fn in ("And", "Or", "Xor"):
         allowed = {np.dtype(bool)}
     elif fn == "Equal":
@@ -141,7 +112,7 @@ def binary(c: Context) -> None:
         allowed = {F32, S32, S64} if fn in ("Pow", "Mod") else {F32}
     if a != b or a not in allowed:
         raise Refuse(f"the core does not compute {fn} of {a} and {b}")
-    if fn == "Mod" and c.attr("fmod", 0) and a != F32 or fn == "Mod" and a == F32 and not c.attr("fmod", 0):
+    if (fn == "Mod" and c.attr("fmod", 0) and a != F32) or (fn == "Mod" and a == F32 and not c.attr("fmod", 0)):
         raise Refuse("the core has fmod for floats and the floor remainder for integers only")
     if "axis" in c.node.attrs or "broadcast" in c.node.attrs:
         raise Refuse("its broadcasting is that of operator sets before 7")
@@ -201,7 +172,11 @@ def conv(c: Context) -> None:
     if transposed:  # [C, O/group, k..] -> [O, C/group, k..]
         if group < 1 or w.shape[0] % group:
             raise Refuse("its group does not divide its channels")
-        w = w.reshape(group, w.shape[0] // group, *w.shape[1:]).swapaxes(1, 2).reshape(-1, w.shape[0] // group, *w.shape[2:])
+        w = (
+            w.reshape(group, w.shape[0] // group, *w.shape[1:])
+            .swapaxes(1, 2)
+            .reshape(-1, w.shape[0] // group, *w.shape[2:])
+        )
     packed = c.graph.new_const(c.node.inputs[1], np.ascontiguousarray(np.moveaxis(w, 1, -1)))
     others = [packed]
     if c.node.input(2):
@@ -273,15 +248,25 @@ def gemm(c: Context) -> None:
     has_c = bool(node.input(2)) and beta != 0
     inputs = [x, w]
     bias = g.const(node.input(2)) if has_c else None
-    if has_c and alpha == 1 and bias is not None and bias.size == (shape or (0, 0))[-1] and (bias.ndim == 1 or bias.shape[0] == 1):
+    if (
+        has_c
+        and alpha == 1
+        and bias is not None
+        and bias.size == (shape or (0, 0))[-1]
+        and (bias.ndim == 1 or bias.shape[0] == 1)
+    ):
         return c.emit("MatMul", [*inputs, g.new_const(node.inputs[2], (bias * beta).reshape(-1))], attrs)
     y = c.patch.emit("MatMul", inputs, F32, shape, attrs, None if alpha != 1 or has_c else c.y)
     if alpha != 1:
-        y = c.patch.emit("Binary", [y, g.new_const("alpha", alpha.reshape(1))], F32, shape, {"fn": "Mul"}, None if has_c else c.y)
+        y = c.patch.emit(
+            "Binary", [y, g.new_const("alpha", alpha.reshape(1))], F32, shape, {"fn": "Mul"}, None if has_c else c.y
+        )
     if has_c:
         other = node.inputs[2]
         if beta != 1:
-            other = c.patch.emit("Binary", [other, g.new_const("beta", beta.reshape(1))], F32, g.shape(other), {"fn": "Mul"})
+            other = c.patch.emit(
+                "Binary", [other, g.new_const("beta", beta.reshape(1))], F32, g.shape(other), {"fn": "Mul"}
+            )
         c.patch.emit("Binary", [y, other], F32, shape, {"fn": "Add"}, c.y)
 
 
@@ -323,7 +308,7 @@ def global_pool(c: Context) -> None:
 
 def reduce(c: Context) -> None:
     fn = c.node.op.removeprefix("Reduce")
-    if c.dtype() not in (F32, S32, S64) or fn in ("L2", "Mean") and c.dtype() != F32:
+    if c.dtype() not in (F32, S32, S64) or (fn in ("L2", "Mean") and c.dtype() != F32):
         raise Refuse(f"the core does not reduce {c.dtype()} by {fn}")
     keep, rank = int(c.attr("keepdims", 1)), c.rank()
     if "axes" not in c.node.attrs and c.node.input(1) and c.graph.const(c.node.inputs[1]) is None:
@@ -358,7 +343,9 @@ def resize(c: Context) -> None:
     axes = c.attr("axes", None)
     axes = normal_axes(axes, rank) if axes else list(range(rank))
     sizes = c.node.input(3)
-    scales = ("" if c.node.op == "Upsample" and "scales" in c.node.attrs else c.node.input(1)) if old else c.node.input(2)
+    scales = (
+        ("" if c.node.op == "Upsample" and "scales" in c.node.attrs else c.node.input(1)) if old else c.node.input(2)
+    )
     perm = to_channels_last(rank)
     if sizes:
         others = [resize_input(c, sizes, axes, perm, None)]
@@ -386,7 +373,7 @@ def resize_input(c: Context, sizes: str, axes: list[int], perm: list[int], _: No
     whole = [0] * len(perm)
     for axis, size in zip(axes, const.reshape(-1)):
         whole[axis] = int(size)
-    for axis, size in enumerate(whole):
+    for axis in range(len(whole)):
         if axis not in axes:
             if x is None or not isinstance(x[axis], int):
                 raise Refuse("its sizes leave out an axis whose length is known only at run time")
@@ -567,7 +554,9 @@ def dynamic_quantize(c: Context) -> None:
     from octavo.ir import plan_node
 
     c.need_f32()
-    outs = [o or c.graph.new_value(f"{c.node.name}/unused", d, ()) for o, d in zip([*c.node.outputs, "", ""], (U8, F32, U8))]
+    outs = [
+        o or c.graph.new_value(f"{c.node.name}/unused", d, ()) for o, d in zip([*c.node.outputs, "", ""], (U8, F32, U8))
+    ]
     for out, dtype, shape in zip(outs, (U8, F32, U8), (c.graph.shape(c.x), (), ())):
         c.graph.values[out].dtype, c.graph.values[out].shape = np.dtype(dtype), shape
     c.patch.nodes.append(plan_node("DynamicQuantizeLinear", [c.x], outs, c.node.name))
@@ -575,8 +564,9 @@ def dynamic_quantize(c: Context) -> None:
 
 RULES: dict[str, Callable[[Context], None]] = {
     **dict.fromkeys(
-        ("Relu", "LeakyRelu", "Elu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "Exp", "Log", "Sqrt", "Swish",
-         "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Softplus", "Sign", "Sin", "Cos", "Not"),
+        ("Relu", "LeakyRelu", "Elu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "Exp",
+         "Log", "Sqrt", "Swish", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Softplus", "Sign", "Sin", "Cos",
+         "Not"),
         elementwise,
     ),
     "Clip": clip,
