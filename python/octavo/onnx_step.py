@@ -56,7 +56,10 @@ def make_step(graph: Graph, node: Node) -> tuple[list[str], Step]:
     types = {n: graph.dtype(given) for n, given in zip(inner, feeds)}
     inputs = [helper.make_tensor_value_info(n, onnx_type(types.get(n)), None) for n in unique]
     results = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in outputs]
-    opsets = [helper.make_opsetid(domain, version) for domain, version in graph.opsets.items()]
+    versions = dict(graph.opsets)
+    if proto.op_type in ("QuantizeLinear", "DequantizeLinear"):  # the package implements 19 and newer, which extend 13
+        versions[""] = max(versions.get("", 19), 19)
+    opsets = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
     model = helper.make_model(helper.make_graph([proto], "step", inputs, results), opset_imports=opsets)
     where = f"node '{node.name}' ({node.domain + '.' if node.domain else ''}{node.op})"
     try:

@@ -32,12 +32,25 @@ def fold_constants(graph: Graph) -> None:
             arrays = fold(graph, node)
         if arrays is None:
             continue
-        graph.remove(node)
-        for name, array in zip(node.outputs, arrays):
-            if name:
-                value = graph.values[name]
-                value.const, value.dtype = array, array.dtype
-                value.shape = tuple(int(d) for d in array.shape)
+        replace(graph, node, arrays)
+
+
+def replace(graph: Graph, node: Node, arrays: list[np.ndarray]) -> None:
+    graph.remove(node)
+    for name, array in zip(node.outputs, arrays):
+        if name:
+            value = graph.values[name]
+            value.const, value.dtype = array, array.dtype
+            value.shape = tuple(int(d) for d in array.shape)
+
+
+def fold_node(graph: Graph, node: Node, inputs: list[np.ndarray | None]) -> None:
+    """Replaces one node over constants by its results; leaves it when the onnx package cannot compute it."""
+    try:
+        results = evaluate(graph, node, inputs)
+    except Exception:  # the run-time step reports it, by name
+        return
+    replace(graph, node, results)
 
 
 def static_shape(graph: Graph, node: Node) -> list[np.ndarray] | None:
