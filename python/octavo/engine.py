@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from octavo.errors import Error, InvalidArgument, InvalidModel, IoError, Unsupported
 from octavo.feeds import TensorInfo, arrange, arrange_out, did_you_mean, shape_mend
 
@@ -54,9 +55,9 @@ class Memory:
 def run(model: Any, inputs: Any, *, as_dict: bool = False) -> Any:
     """Runs a model once.
 
-    model: a path (ONNX or ``.octavo``), serialized bytes, an ``onnx.ModelProto`` or a :class:`Session`. Sessions made from
-    paths are cached on path, modification time and size; bytes and protos are compiled on each call, so keep a Session
-    for those.
+    model: a path (ONNX or ``.octavo``), serialized bytes, an ``onnx.ModelProto`` or a :class:`Session`. Sessions made
+    from paths are cached on path, modification time and size; bytes and protos are compiled on each call, so keep a
+    Session for those.
     inputs: a dict from input names to arrays, a list with one array an input, or the array of a model with one input.
 
     Returns a list of arrays in the model's output order, or with ``as_dict=True`` a dict from output names.
@@ -81,7 +82,7 @@ class Session:
     isa: instruction-set level, e.g. "scalar", "avx2", "avx512vnni" (None: ``OCTAVO_ISA`` or the best). Never changes a
         result; one this CPU lacks is an error.
     optimize: False keeps every operator a step of its own. Never changes a result.
-    literal: True runs the file as ONNX spells it: dequantize, operator in floating point, quantize. Slow; to compare with.
+    literal: True runs the file as ONNX spells it: dequantize, operator in floating point, quantize. Slow; a yardstick.
     requantize: "float" is the scheme of this version.
     profile: True measures each step; read it with :meth:`profile`.
 
@@ -113,7 +114,7 @@ class Session:
         plan = _load_packed(model)
         if plan is not None:
             if literal or not optimize:
-                raise InvalidArgument("optimize=False and literal=True apply to ONNX models; a .octavo file is already compiled")
+                raise InvalidArgument("optimize=False and literal=True are for ONNX models; a .octavo file is compiled")
         else:
             compiled = _compile(model, optimize=optimize, literal=literal, requantize=requantize)
             plan, callbacks = compiled.plan, compiled.callbacks
@@ -131,8 +132,8 @@ class Session:
 
         output_names: the outputs wanted, in that order; None for all.
         feeds: as in :func:`run`. Arrays that are not C-contiguous are copied; no dtype is cast.
-        out: arrays that receive the outputs: a dict from output names, or a list with an entry (or None) an output wanted.
-            Each must be writable, C-contiguous and of the output's dtype and shape; it is returned in its place.
+        out: arrays that receive the outputs: a dict from output names, or a list with an entry (or None) an output
+            wanted. Each must be writable, C-contiguous and of the output's dtype and shape; it is returned instead.
 
         Returns the outputs as numpy arrays (which export DLPack). After an error the session is as good as before.
         """
@@ -143,10 +144,9 @@ class Session:
             infos = self._outputs if wanted is None else [self._outputs[k] for k in wanted]
             buffers, arrays = arrange_out(out, infos, arrays)
         try:
-            results: list[np.ndarray] = self._core.run(arrays, wanted, buffers)
+            return self._core.run(arrays, wanted, buffers)
         except InvalidArgument as e:
             raise self._mended(e, arrays) from None
-        return results
 
     def bind(self, feeds: Any, *, out: Any = None) -> BoundRun:
         """Checks the feeds once, for many runs over the same buffers; arguments as in :meth:`run`."""
@@ -162,9 +162,9 @@ class Session:
     def observe(self, feeds: Any, names: Sequence[str] | None, callback: Observer) -> list[np.ndarray]:
         """Runs the model and hands intermediate values to ``callback(name, array)`` as soon as each is computed.
 
-        Values are streamed step by step, so memory stays that of a plain run. names: plan values as :attr:`values` lists
-        them; None for all. Quantized activations are uint8 and images channels-last there, as the plan holds them. What
-        the callback raises ends the run and is raised here. Returns the outputs.
+        Values are streamed step by step, so memory stays that of a plain run. names: plan values as :attr:`values`
+        lists them; None for all. Quantized activations are uint8 and images channels-last there, as the plan holds
+        them. What the callback raises ends the run and is raised here. Returns the outputs.
         """
         known = self._value_numbers()
         if isinstance(names, str):
@@ -173,16 +173,15 @@ class Session:
         for name in chosen:
             if name not in known:
                 raise InvalidArgument(
-                    f"the plan has no value {name!r}{did_you_mean(str(name), known)} Values that optimization fused away can "
-                    "be seen in Session(..., optimize=False); Session.values lists what there is"
+                    f"the plan has no value {name!r}{did_you_mean(str(name), known)} (Session.values lists what there "
+                    "is; values that were fused away are there with optimize=False)"
                 )
         names_of = {known[name]: name for name in chosen}
         arrays = arrange(feeds, self._inputs)
         try:
-            results: list[np.ndarray] = self._core.observe(arrays, list(names_of), lambda k, a: callback(names_of[k], a))
+            return self._core.observe(arrays, list(names_of), lambda k, a: callback(names_of[k], a))
         except InvalidArgument as e:
             raise self._mended(e, arrays) from None
-        return results
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
@@ -195,19 +194,19 @@ class Session:
         return list(self._outputs)
 
     @property
-    def plan(self) -> Any:
+    def plan(self) -> _core.Plan:
         """The compiled plan (``octavo._core.Plan``): inputs, outputs, steps, values, metadata."""
         return self._plan
 
     @property
     def isa(self) -> str:
         """The instruction-set level in use."""
-        return str(self._core.isa)
+        return self._core.isa
 
     @property
     def threads(self) -> int:
         """How many threads a run may use."""
-        return int(self._core.threads)
+        return self._core.threads
 
     @property
     def values(self) -> list[str]:
@@ -232,7 +231,7 @@ class Session:
     @property
     def memory(self) -> Memory:
         """Bytes of packed weights, and what the core holds and has held at most."""
-        return Memory(int(self._core.packed_bytes), int(_core.bytes_held()), int(_core.bytes_peak()))
+        return Memory(self._core.packed_bytes, _core.bytes_held(), _core.bytes_peak())
 
     def steps_for(self, shapes: Sequence[Sequence[int]] | None) -> list[Step]:
         """The plan's steps with their multiply-accumulates for these input shapes."""
@@ -282,7 +281,7 @@ class Session:
 class BoundRun:
     """A run whose buffers were checked once: what :meth:`Session.bind` returns. Runs of one BoundRun take turns."""
 
-    def __init__(self, core: Any, session: Session) -> None:
+    def __init__(self, core: _core.BoundRun, session: Session) -> None:
         self._core = core
         self._session = session
         self._lock = threading.Lock()
@@ -290,8 +289,7 @@ class BoundRun:
     def run(self) -> list[np.ndarray]:
         """Computes from what the input arrays hold now. Returns the output arrays, which the next call overwrites."""
         with self._lock:
-            results: list[np.ndarray] = self._core.run()
-            return results
+            return self._core.run()
 
     @property
     def inputs(self) -> dict[str, np.ndarray]:
@@ -301,10 +299,10 @@ class BoundRun:
     @property
     def arena_bytes(self) -> int:
         """Bytes of activations for these shapes."""
-        return int(self._core.arena_bytes)
+        return self._core.arena_bytes
 
 
-# ---- loading -------------------------------------------------------------------------------------------------------------
+# ---- loading -------------------------------------------------------------------------------------------------------
 
 
 def _thread_count(threads: int | None) -> int:
@@ -319,7 +317,7 @@ def _thread_count(threads: int | None) -> int:
     return count
 
 
-def _load_packed(model: Any) -> Any:
+def _load_packed(model: Any) -> _core.Plan | None:
     """The plan of a ``.octavo`` file (recognised by its first bytes, or failing those its name) or bytes; else None."""
     if isinstance(model, (bytes, bytearray, memoryview)):
         data = bytes(model[: len(MAGIC)])

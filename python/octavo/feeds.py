@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from octavo.errors import InvalidArgument
 
 # ONNX's element type -> (onnxruntime's spelling, numpy dtype)
@@ -46,7 +47,7 @@ class TensorInfo:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """"; did you mean 'x'?", or what there is, or nothing."""
+    """What ends a message about an unknown name: "; did you mean 'x'?", or the names there are, or nothing."""
     names = list(known)
     close = difflib.get_close_matches(name, names, 1, 0.6)
     if not close:
@@ -65,9 +66,9 @@ def quoted(names: Iterable[str]) -> str:
 def arrange(feeds: Any, inputs: Sequence[TensorInfo]) -> list[np.ndarray]:
     """The arrays of a run in the model's input order.
 
-    feeds: a mapping from input names, a list or tuple with one entry an input, or, for a model with one input, that input
-    itself. Each entry is an array of exactly the input's dtype (numpy, anything with ``__dlpack__`` or ``__array__``), or
-    Python numbers and nested lists of them, which take the input's dtype as they would in numpy arithmetic.
+    feeds: a mapping from input names, a list or tuple with one entry an input, or, for a model with one input, that
+    input itself. Each entry is an array of exactly the input's dtype (numpy, anything with ``__dlpack__`` or
+    ``__array__``), or Python numbers and nested lists of them, which take the input's dtype as in numpy arithmetic.
 
     Shapes are left to the core. Raises InvalidArgument naming the input and the mend.
     """
@@ -129,10 +130,11 @@ def to_array(value: Any, info: TensorInfo) -> np.ndarray:
 def wrong_dtype(got: np.dtype[Any], info: TensorInfo) -> InvalidArgument:
     if got.kind == "O":
         return InvalidArgument(
-            f"input '{info.name}' is an object array, where {info.dtype} is expected: are its rows of different lengths?"
+            f"input '{info.name}' should be {info.dtype}, but is an object array: are its rows of different lengths?"
         )
     return InvalidArgument(
-        f"input '{info.name}' should have dtype {info.dtype}, but has {got}; convert it: x.astype(numpy.{info.dtype.name})"
+        f"input '{info.name}' should have dtype {info.dtype}, but has {got}; "
+        f"convert it: x.astype(numpy.{'bool_' if info.dtype.kind == 'b' else info.dtype.name})"
     )
 
 
@@ -177,51 +179,53 @@ def from_numbers(value: Any, info: TensorInfo) -> np.ndarray:
 
 
 def shape_mend(arrays: Sequence[np.ndarray], inputs: Sequence[TensorInfo]) -> str:
-    """What would make the first ill-shaped input fit, or ""."""
+    """What would make the first ill-shaped input fit, as the end of a message, or nothing."""
     for array, info in zip(arrays, inputs):
-        want = info.shape
-        if array.ndim + 1 == len(want) and want[0] in (1, None) + ((want[0],) if isinstance(want[0], str) else ()):
-            return f"; give '{info.name}' its batch axis: x[numpy.newaxis]"
-        if array.ndim != len(want):
+        want, got = info.shape, array.shape
+        if fits(got, want):
             continue
-        if array.ndim == 4 and isinstance(want[1], int) and want[1] != array.shape[1]:
-            moved = (array.shape[3], array.shape[1], array.shape[2])
-            if all(isinstance(w, str) or w is None or w == m for w, m in zip(want[1:], moved)):
-                return f"; '{info.name}' seems to be channels-last: x.transpose(0, 3, 1, 2)"
-        if array.ndim == 4 and isinstance(want[3], int) and want[3] != array.shape[3]:
-            moved = (array.shape[2], array.shape[3], array.shape[1])
-            if all(isinstance(w, str) or w is None or w == m for w, m in zip(want[1:], moved)):
-                return f"; '{info.name}' seems to be channels-first: x.transpose(0, 2, 3, 1)"
+        if fits((1, *got), want):
+            return f"; give '{info.name}' its batch axis: x[numpy.newaxis]"
+        if len(got) == 4 and fits((got[0], got[3], got[1], got[2]), want):
+            return f"; '{info.name}' seems to be channels-last: x.transpose(0, 3, 1, 2)"
+        if len(got) == 4 and fits((got[0], got[2], got[3], got[1]), want):
+            return f"; '{info.name}' seems to be channels-first: x.transpose(0, 2, 3, 1)"
     return ""
+
+
+def fits(got: Sequence[int], want: Sequence[int | str | None]) -> bool:
+    """Whether a shape has the rank and the fixed sizes that are wanted."""
+    return len(got) == len(want) and all(not isinstance(w, int) or w == g for g, w in zip(got, want))
 
 
 def arrange_out(
     out: Any, wanted: Sequence[TensorInfo], arrays: list[np.ndarray]
 ) -> tuple[list[np.ndarray | None] | None, list[np.ndarray]]:
-    """The caller's output buffers, one entry (or None) a wanted output, and the inputs, copied where a buffer overlaps."""
+    """The caller's buffers, one entry (or None) a wanted output, and the inputs, copied where a buffer overlaps."""
     if out is None:
         return None, arrays
     names = [o.name for o in wanted]
     if isinstance(out, Mapping):
         for name in out:
             if name not in names:
-                raise InvalidArgument(f"out= names {name!r}, which is not an output of this run{did_you_mean(str(name), names)}")
+                raise InvalidArgument(f"out=: this run has no output {name!r}{did_you_mean(str(name), names)}")
         given = [out.get(n) for n in names]
     elif isinstance(out, (list, tuple)):
         given = list(out)
         if len(given) != len(names):
-            raise InvalidArgument(f"out= has {len(given)} entries, but this run has {len(names)} outputs ({quoted(names)})")
+            raise InvalidArgument(f"out= has {len(given)} entries, but this run has {len(names)} outputs")
     elif len(names) == 1:
         given = [out]
     else:
         raise InvalidArgument("out= should be a dict from output names to arrays, or a list with one entry an output")
     buffers: list[np.ndarray | None] = [
-        b if b is None or isinstance(b, np.ndarray) else foreign_array(b, f"out= for '{n}'") for b, n in zip(given, names)
+        b if b is None or isinstance(b, np.ndarray) else foreign_array(b, f"out= for '{n}'")
+        for b, n in zip(given, names)
     ]
-    real = [(n, b) for n, b in zip(names, buffers) if b is not None]
-    for k, (name, buffer) in enumerate(real):
-        for other, another in real[:k]:
+    kept = [(n, b) for n, b in zip(names, buffers) if b is not None]
+    for k, (name, buffer) in enumerate(kept):
+        for other, another in kept[:k]:
             if np.may_share_memory(buffer, another):
                 raise InvalidArgument(f"out= gives '{other}' and '{name}' overlapping memory; each needs its own")
-    copied = [a.copy() if any(np.may_share_memory(a, b) for _, b in real) else a for a in arrays]
+    copied = [a.copy() if any(np.may_share_memory(a, b) for _, b in kept) else a for a in arrays]
     return buffers, copied
