@@ -1,0 +1,506 @@
+"""The ``octavo`` command. Exit status: 0, 1 when the job failed (one line on stderr), 2 for wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from octavo import __version__
+from octavo.errors import Error, InvalidArgument, IoError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from octavo.engine import Session
+    from octavo.feeds import TensorInfo
+    from octavo.images import ImageOptions
+
+ARRAY_FILES = (".npy", ".npz")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line (default: this process's) and returns the exit status; wrong usage raises SystemExit(2)."""
+    options = make_parser().parse_args(argv)
+    try:
+        status: int = options.command(options)
+        sys.stdout.flush()
+        return status
+    except Error as e:
+        message = str(e)
+    except MemoryError:
+        message = "out of memory"
+    except BrokenPipeError:  # the reader, e.g. `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    print("octavo: error: " + " ".join(message.split()), file=sys.stderr)
+    return 1
+
+
+# ---- the parser ------------------------------------------------------------------------------------------------------
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="octavo", description="Runs quantized neural networks: ONNX and .octavo files."
+    )
+    parser.add_argument("--version", action="version", version=f"octavo {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    add_run(commands)
+    add_inspect(commands)
+    add_bench(commands)
+    add_pack(commands)
+    add_version(commands)
+    add_demo(commands)
+    return parser
+
+
+def add_command(commands: Any, name: str, help_text: str, function: Any, epilog: str = "") -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".", epilog=epilog
+    )
+    command.set_defaults(command=function)
+    return command
+
+
+def add_engine_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--threads", type=positive, metavar="N", help="threads of a run (default: the CPUs there are)")
+    command.add_argument("--isa", metavar="LEVEL", help="instruction-set level (default: $OCTAVO_ISA or the best)")
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_dim(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--dim", action="append", default=[], type=dimension, metavar="NAME=SIZE", help="size of a symbolic dimension"
+    )
+
+
+def add_run(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "run",
+        "run a model on arrays or pictures",
+        run_command,
+        "A picture is resized, its centre cropped, and becomes (pixel - mean) / std, with pixels 0..255.",
+    )
+    command.add_argument("model", metavar="MODEL")
+    command.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="a .npy, .npz or picture file; NAME may be left out where the model has one input, and for a .npz whose "
+        "arrays bear the inputs' names. Pictures given for one input form a batch",
+    )
+    command.add_argument(
+        "--random", type=int, metavar="SEED", help="fill the inputs that are not given with random data"
+    )
+    add_dim(command)
+    command.add_argument("--output", metavar="FILE.npz", help="write the outputs (.npy: the first one)")
+    command.add_argument(
+        "--top", type=positive, metavar="K", help="show the K largest elements of each row of output 1"
+    )
+    command.add_argument("--labels", metavar="FILE", help="names of the classes, one a line, for --top")
+    pictures = command.add_argument_group("pictures")
+    pictures.add_argument("--resize", type=extent, default=(), metavar="SIDE|WxH", help="the shorter side, or exactly")
+    pictures.add_argument("--crop", type=extent, default=(), metavar="SIDE|WxH", help="the centre to keep")
+    pictures.add_argument("--mean", type=numbers, default=(0.0,), metavar="M[,M,M]", help="default 0")
+    pictures.add_argument("--std", type=divisors, default=(1.0,), metavar="S[,S,S]", help="default 1")
+    pictures.add_argument("--layout", choices=("auto", "nchw", "nhwc"), default="auto")
+    pictures.add_argument("--color", choices=("rgb", "bgr", "gray"), default="rgb")
+    pictures.add_argument("--interpolation", choices=("nearest", "bilinear", "bicubic", "lanczos"), default="bilinear")
+    add_engine_options(command)
+    add_json(command)
+
+
+def add_inspect(commands: Any) -> None:
+    command = add_command(
+        commands, "inspect", "show what a model takes, gives and costs, layer by layer", inspect_command
+    )
+    command.add_argument("model", metavar="MODEL")
+    add_dim(command)
+    command.add_argument("--isa", metavar="LEVEL", help="instruction-set level whose kernels to show")
+    add_json(command)
+
+
+def add_bench(commands: Any) -> None:
+    command = add_command(commands, "bench", "time a model on random inputs", bench_command)
+    command.add_argument("model", metavar="MODEL")
+    command.add_argument("--rounds", type=positive, default=20, metavar="N", help="rounds of about 30 ms (default 20)")
+    command.add_argument("--compare-float", metavar="F.onnx", help="a float model that takes turns with it")
+    command.add_argument("--steps", action="store_true", help="show the time of each step too")
+    add_dim(command)
+    add_engine_options(command)
+    add_json(command)
+
+
+def add_pack(commands: Any) -> None:
+    command = add_command(commands, "pack", "compile an ONNX model to a .octavo file", pack_command)
+    command.add_argument("model", metavar="MODEL")
+    command.add_argument("-o", "--output", required=True, metavar="OUT.octavo")
+    add_json(command)
+
+
+def add_version(commands: Any) -> None:
+    add_json(add_command(commands, "version", "show this build and what it found", version_command))
+
+
+def add_demo(commands: Any) -> None:
+    command = add_command(commands, "demo", "classify 1,000 pictures with the packaged networks", demo_command)
+    command.add_argument("--output", metavar="FILE.png", help="the picture to write (default octavo-demo.png)")
+    command.add_argument("--threads", type=positive, metavar="N", help="threads of a run (default: the CPUs there are)")
+    add_json(command)
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+
+
+def positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return number
+
+
+def dimension(text: str) -> tuple[str, int]:
+    name, equals, number = text.rpartition("=")
+    if not (equals and name and number.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SIZE")
+    return name, int(number)
+
+
+def extent(text: str) -> tuple[int, ...]:
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a side such as 256 nor a size such as 320x240")
+    return tuple(int(p) for p in parts)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(p) for p in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers with commas between") from None
+
+
+def divisors(text: str) -> tuple[float, ...]:
+    found = numbers(text)
+    if 0.0 in found:
+        raise argparse.ArgumentTypeError("a standard deviation cannot be 0")
+    return found
+
+
+# ---- run -------------------------------------------------------------------------------------------------------------
+
+
+def run_command(options: argparse.Namespace) -> int:
+    from octavo.engine import Session
+
+    if options.labels and not options.top:
+        raise InvalidArgument("--labels names what --top shows; give --top K too")
+    labels = read_labels(options.labels) if options.labels else None
+    session = Session(options.model, threads=options.threads, isa=options.isa)
+    feeds = collect_feeds(session, options)
+    start = time.perf_counter()
+    results = session.run(None, feeds)
+    taken = (time.perf_counter() - start) * 1e3
+    names = [o.name for o in session.get_outputs()]
+    top = best_classes(results[0], options.top, labels) if options.top else None
+    if options.output:
+        write_arrays(options.output, dict(zip(names, results)))
+    report = {
+        "model": options.model,
+        "isa": session.isa,
+        "threads": session.threads,
+        "ms": round(taken, 3),
+        "outputs": [summary(name, array) for name, array in zip(names, results)],
+    }
+    if top is not None:
+        report["top"] = top
+    print(json.dumps(report) if options.json else run_text(report))
+    return 0
+
+
+def collect_feeds(session: Session, options: argparse.Namespace) -> dict[str, np.ndarray]:
+    """The model's inputs from the files named, and random data where asked for."""
+    import numpy as np
+
+    from octavo.images import ImageOptions
+    from octavo.report.bench import random_feeds
+    from octavo.report.inspect import checked_dims
+
+    how = ImageOptions(
+        options.resize,
+        options.crop,
+        options.mean,
+        options.std,
+        options.layout,
+        options.color,
+        options.interpolation,
+    )
+    inputs = {i.name: i for i in session.get_inputs()}
+    dims = checked_dims(session.get_inputs(), options.dim)
+    given: dict[str, list[np.ndarray]] = {}
+    for text in options.input:
+        for name, array in read_input(text, inputs, how).items():
+            given.setdefault(name, []).append(array)
+    feeds = {}
+    for name, arrays in given.items():
+        if len({a.shape[1:] for a in arrays}) > 1 or (len(arrays) > 1 and arrays[0].ndim == 0):
+            raise InvalidArgument(f"the files given for input '{name}' differ in shape and cannot form a batch")
+        feeds[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    if options.random is not None:
+        filled = random_feeds(session.get_inputs(), dims, options.random)
+        feeds = {name: feeds.get(name, filled[name]) for name in inputs}
+    missing = [name for name in inputs if name not in feeds]
+    if missing:
+        raise InvalidArgument(
+            f"nothing is given for input '{missing[0]}'; give --input {missing[0]}=FILE, or --random SEED for a trial"
+        )
+    return feeds
+
+
+def read_input(text: str, inputs: dict[str, TensorInfo], how: ImageOptions) -> dict[str, np.ndarray]:
+    """One --input option: arrays by input name."""
+    from octavo.feeds import did_you_mean, quoted
+    from octavo.images import load_image
+
+    name, path = split_input(text, inputs)
+    kind = Path(path).suffix.lower()
+    if kind == ".npz":
+        arrays = load_arrays(path)
+        if name is None:
+            return arrays
+        if name not in arrays and len(arrays) != 1:
+            raise InvalidArgument(f"'{path}' holds no array '{name}'{did_you_mean(name, arrays)}")
+        return {name: arrays[name] if name in arrays else next(iter(arrays.values()))}
+    if name is None:
+        if len(inputs) != 1:
+            raise InvalidArgument(f"--input {text}: say for which input, as NAME={path}: {quoted(inputs)}")
+        name = next(iter(inputs))
+    if name not in inputs:
+        raise InvalidArgument(f"the model has no input '{name}'{did_you_mean(name, inputs)}")
+    return {name: load_arrays(path)[""] if kind == ".npy" else load_image(path, inputs[name], how)}
+
+
+def split_input(text: str, inputs: dict[str, TensorInfo]) -> tuple[str | None, str]:
+    """NAME=FILE -> its parts. Either may hold "=" itself: an input's name decides, then a file that exists."""
+    for name in sorted(inputs, key=len, reverse=True):
+        if text.startswith(name + "="):
+            return name, text[len(name) + 1 :]
+    if "=" not in text or os.path.exists(text):
+        return None, text
+    name, _, path = text.partition("=")
+    return name, path
+
+
+def load_arrays(path: str) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file by name, or that of a .npy file under ""."""
+    import zipfile
+
+    import numpy as np
+
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"": loaded}
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except OSError as e:
+        raise IoError(f"cannot read '{path}': {e.strerror or e}") from e
+    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as e:
+        raise InvalidArgument(f"'{path}' is not an array file that can be read: {e}") from e
+
+
+def write_arrays(path: str, arrays: dict[str, np.ndarray]) -> None:
+    """Writes a .npz, or the first array as .npy: beside the target, then renamed."""
+    import numpy as np
+
+    kind = Path(path).suffix.lower()
+    if kind not in ARRAY_FILES:
+        raise InvalidArgument(f"--output should end in .npz or .npy, not '{path}'")
+    beside = f"{path}.tmp{os.getpid()}"
+    try:
+        with open(beside, "wb") as file:
+            if kind == ".npy":
+                np.save(file, next(iter(arrays.values())))
+            else:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+        os.replace(beside, path)
+    except OSError as e:
+        if os.path.exists(beside):
+            os.unlink(beside)
+        raise IoError(f"cannot write '{path}': {e.strerror or e}") from e
+
+
+def read_labels(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as e:
+        raise IoError(f"cannot read '{path}': {e.strerror or e}") from e
+    except UnicodeDecodeError as e:
+        raise InvalidArgument(f"'{path}' is not a text file: {e}") from e
+
+
+def best_classes(array: np.ndarray, how_many: int, labels: list[str] | None) -> list[list[dict[str, Any]]]:
+    """The largest elements of each row (an output of one dimension is one row), largest first, ties by index."""
+    import numpy as np
+
+    rows = array.reshape(1, -1) if array.ndim < 2 else array.reshape(array.shape[0], -1)
+    if labels is not None and len(labels) != rows.shape[1]:
+        raise InvalidArgument(f"--labels has {len(labels)} lines, but the output has {rows.shape[1]} elements a row")
+    if rows.dtype.kind not in "fiub":
+        raise InvalidArgument(f"--top cannot order an output of {rows.dtype}")
+    result = []
+    for row in rows:
+        order = np.argsort(-row.astype(np.float64), kind="stable")[:how_many]
+        result.append(
+            [
+                {"index": int(k), "score": row[k].item()} | ({"label": labels[k]} if labels is not None else {})
+                for k in order
+            ]
+        )
+    return result
+
+
+def summary(name: str, array: np.ndarray) -> dict[str, Any]:
+    """Name, dtype, shape and range of an output; null for what is not finite, so that the JSON is valid."""
+    import numpy as np
+
+    figures: dict[str, Any] = {"name": name, "dtype": str(array.dtype), "shape": list(array.shape)}
+    if array.size:
+        wide = array.astype(np.float64)
+        with np.errstate(all="ignore"):
+            found = {"min": wide.min(), "max": wide.max(), "mean": wide.mean()}
+        figures |= {k: float(v) if np.isfinite(v) else None for k, v in found.items()}
+    return figures
+
+
+def run_text(report: dict[str, Any]) -> str:
+    from octavo.report.table import shape_text, table
+
+    def figure(value: float | None) -> str:
+        return "" if value is None else f"{value:.6g}"
+
+    rows = [
+        [o["name"], o["dtype"], shape_text(o["shape"]), *(figure(o.get(k)) for k in ("min", "max", "mean"))]
+        for o in report["outputs"]
+    ]
+    text = table(["output", "dtype", "shape", "min", "max", "mean"], rows, left=("output", "dtype", "shape"))
+    for k, row in enumerate(report.get("top", [])):
+        best = [[str(c["index"]), f"{c['score']:.6g}", c.get("label", "")] for c in row]
+        text += f"\n\nrow {k}\n" + table(["class", "score", "label"], best, left=("label",))
+    return text
+
+
+# ---- the other commands ----------------------------------------------------------------------------------------------
+
+
+def inspect_command(options: argparse.Namespace) -> int:
+    from octavo.engine import Session
+    from octavo.report.inspect import checked_dims, inspect, inspect_text
+
+    session = Session(options.model, isa=options.isa)
+    report = {"model": options.model, **inspect(session, checked_dims(session.get_inputs(), options.dim))}
+    print(json.dumps(report) if options.json else inspect_text(report))
+    return 0
+
+
+def bench_command(options: argparse.Namespace) -> int:
+    from octavo.report.bench import bench, bench_text
+
+    report = bench(
+        options.model,
+        threads=options.threads,
+        isa=options.isa,
+        rounds=options.rounds,
+        dims=options.dim,
+        compare_float=options.compare_float,
+        steps=options.steps,
+    )
+    print(json.dumps(report) if options.json else bench_text(report))
+    return 0
+
+
+def pack_command(options: argparse.Namespace) -> int:
+    from octavo.engine import Session
+
+    session = Session(options.model)
+    session.save(options.output)
+    report = {
+        "model": options.model,
+        "output": options.output,
+        "model_bytes": os.path.getsize(options.model),
+        "output_bytes": os.path.getsize(options.output),
+        "steps": len(session.plan.steps),
+    }
+    if options.json:
+        print(json.dumps(report))
+    else:
+        print(f"{options.output}: {report['output_bytes']:,} bytes, {report['steps']} steps")
+    return 0
+
+
+def version_command(options: argparse.Namespace) -> int:
+    report = build_info()
+    if options.json:
+        print(json.dumps(report))
+        return 0
+    levels = ", ".join(f"{k}{'' if found else ' (not on this CPU)'}" for k, found in report["isa_levels"].items())
+    rows = [
+        ("octavo", report["octavo"]),
+        ("compiler", report["compiler"]),
+        ("ISA levels", levels),
+        ("ISA in use", report["isa"]),
+        ("threads", str(report["threads"])),
+        ("python", report["python"]),
+        ("numpy", report["numpy"]),
+        ("onnx", report["onnx"] or "not installed"),
+    ]
+    print("\n".join(f"{name:<12}{value}" for name, value in rows))
+    return 0
+
+
+def build_info() -> dict[str, Any]:
+    """What was built and what it finds here."""
+    import platform
+    from importlib import metadata
+
+    import numpy as np
+
+    from octavo import _core
+
+    try:
+        onnx_version: str | None = metadata.version("onnx")
+    except metadata.PackageNotFoundError:
+        onnx_version = None
+    return {
+        "octavo": __version__,
+        "compiler": _core.compiler,
+        "isa_levels": dict(_core.isas()),
+        "isa": os.environ.get("OCTAVO_ISA") or _core.best_isa(),
+        "threads": _core.default_threads(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "numpy": np.__version__,
+        "onnx": onnx_version,
+    }
+
+
+def demo_command(options: argparse.Namespace) -> int:
+    from octavo.demo import run_demo
+
+    return run_demo(options.output, options.threads, options.json)

@@ -1,0 +1,1 @@
+"""What people read: tables about a model, timings, pictures."""

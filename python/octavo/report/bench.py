@@ -1,0 +1,160 @@
+"""``octavo bench``: how long a run takes, whole and step by step."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from octavo.engine import Session
+from octavo.errors import InvalidArgument
+from octavo.feeds import TensorInfo
+from octavo.report.inspect import checked_dims, input_shapes
+from octavo.report.table import table
+
+WARM_UP_S = 0.1
+ROUND_S = 0.03  # runs of one round; models take turns round by round
+
+
+def random_feeds(inputs: list[TensorInfo], dims: Mapping[str, int], seed: int = 0) -> dict[str, np.ndarray]:
+    """Inputs to time or try a model with: floats normally distributed, 8- and 16-bit integers over their whole range.
+
+    Wider integers are 0 or 1, which suits indices and masks. Symbolic dimensions come from `dims`, else are 1.
+    """
+    rng = np.random.default_rng(seed)
+    feeds: dict[str, np.ndarray] = {}
+    for info, shape in zip(inputs, input_shapes(inputs, dims)):
+        if info.dtype.kind == "f":
+            feeds[info.name] = rng.standard_normal(shape).astype(info.dtype)
+        elif info.dtype.kind in "iu" and info.dtype.itemsize <= 2:
+            limits = np.iinfo(info.dtype)
+            feeds[info.name] = rng.integers(limits.min, limits.max, shape, info.dtype, endpoint=True)
+        else:
+            feeds[info.name] = rng.integers(0, 2, shape).astype(info.dtype)
+    return feeds
+
+
+def time_interleaved(runs: list[Callable[[], object]], rounds: int) -> list[list[int]]:
+    """Nanoseconds of each call of each run. The runs take turns, so that a busy machine slows all alike."""
+    repeats = []
+    for run in runs:
+        start, calls = time.perf_counter(), 0
+        while calls < 2 or time.perf_counter() - start < WARM_UP_S:
+            run()
+            calls += 1
+        repeats.append(max(1, round(ROUND_S * calls / (time.perf_counter() - start))))
+    times: list[list[int]] = [[] for _ in runs]
+    for _ in range(rounds):
+        for run, taken, times_each in zip(runs, times, repeats):
+            for _ in range(times_each):
+                start_ns = time.perf_counter_ns()
+                run()
+                taken.append(time.perf_counter_ns() - start_ns)
+    return times
+
+
+def bench(
+    model: str,
+    *,
+    threads: int | None = None,
+    isa: str | None = None,
+    rounds: int = 20,
+    dims: Sequence[tuple[str, int]] = (),
+    compare_float: str | None = None,
+    steps: bool = False,
+) -> dict[str, Any]:
+    """Times a model on random inputs and, in turn with it, a float model to compare with. Ready for JSON.
+
+    Raises InvalidArgument when `rounds` is not positive, and whatever Session raises.
+    """
+    if rounds < 1:
+        raise InvalidArgument(f"rounds should be 1 or more, not {rounds}")
+    paths = [model] if compare_float is None else [model, compare_float]
+    sessions = [Session(path, threads=threads, isa=isa) for path in paths]
+    feeds = [random_feeds(s.get_inputs(), checked_dims(s.get_inputs(), dims)) for s in sessions]
+    bound = [s.bind(f) for s, f in zip(sessions, feeds)]
+    results = [
+        figures(path, session, one.arena_bytes, taken, batch_of(given))
+        for path, session, one, taken, given in zip(
+            paths, sessions, bound, time_interleaved([b.run for b in bound], rounds), feeds
+        )
+    ]
+    report: dict[str, Any] = {"models": results, "rounds": rounds}
+    if compare_float is not None:
+        report["speedup"] = round(results[1]["median_ms"] / results[0]["median_ms"], 3)
+    if steps:
+        report["steps"] = step_times(model, feeds[0], threads, isa, max(5, rounds))
+    return report
+
+
+def batch_of(feeds: Mapping[str, np.ndarray]) -> int:
+    first = next(iter(feeds.values()), None)
+    return int(first.shape[0]) if first is not None and first.ndim else 1
+
+
+def figures(path: str, session: Session, arena: int, taken: list[int], batch: int) -> dict[str, Any]:
+    median = statistics.median(taken)
+    return {
+        "model": path,
+        "isa": session.isa,
+        "threads": session.threads,
+        "batch": batch,
+        "median_ms": round(median / 1e6, 6),
+        "min_ms": round(min(taken) / 1e6, 6),
+        "inferences_per_s": round(batch * 1e9 / median, 3),
+        "runs": len(taken),
+        "weight_bytes": session.memory.weights,
+        "arena_bytes": arena,
+    }
+
+
+def step_times(
+    model: str, feeds: Mapping[str, np.ndarray], threads: int | None, isa: str | None, runs: int
+) -> list[dict[str, Any]]:
+    """Mean microseconds of each step, in a session of its own, because measuring costs a little."""
+    session = Session(model, threads=threads, isa=isa, profile=True)
+    arrays = [feeds[i.name] for i in session.get_inputs()]
+    bound = session.bind(arrays)
+    bound.run()
+    before = session.profile()
+    for _ in range(runs):
+        bound.run()
+    macs = session.steps_for([a.shape for a in arrays])
+    rows = []
+    for was, now, known in zip(before, session.profile(), macs):
+        us = (now.ns - was.ns) / runs / 1e3
+        rate = round(known.macs / us / 1e3, 2) if us > 0 else 0.0
+        rows.append({"op": now.op, "name": now.name, "kernel": now.kernel, "us": round(us, 3), "gmacs_per_s": rate})
+    return rows
+
+
+def bench_text(report: dict[str, Any]) -> str:
+    """The report for people."""
+    headers = ["model", "ISA", "threads", "median ms", "min ms", "inferences/s", "runs"]
+    rows = [
+        [
+            m["model"].rsplit("/", 1)[-1],
+            m["isa"],
+            str(m["threads"]),
+            f"{m['median_ms']:.3f}",
+            f"{m['min_ms']:.3f}",
+            f"{m['inferences_per_s']:,.1f}",
+            str(m["runs"]),
+        ]
+        for m in report["models"]
+    ]
+    lines = [table(headers, rows, left=("model", "ISA"))]
+    if "speedup" in report:
+        lines += ["", f"The first takes 1/{report['speedup']:.2f} of the time of the float model."]
+    if "steps" in report:
+        total = sum(s["us"] for s in report["steps"]) or 1.0
+        rows = []
+        for s in report["steps"]:
+            rate = f"{s['gmacs_per_s']:.1f}" if s["gmacs_per_s"] else ""
+            rows.append([s["op"], f"{s['us']:.1f}", f"{100 * s['us'] / total:.1f}", rate, s["kernel"], s["name"]])
+        columns = ["operator", "us", "%", "GMAC/s", "kernel", "node"]
+        lines += ["", table(columns, rows, left=("operator", "kernel", "node"))]
+    return "\n".join(lines)
