@@ -106,9 +106,12 @@ std::vector<StepInfo> Session::steps(const std::vector<Shape>& input_shapes) {
     info.op = s.op;
     info.nanoseconds = nanoseconds_[k].load(std::memory_order_relaxed);
     info.calls = calls_[k].load(std::memory_order_relaxed);
+    const bool known = instance != nullptr && int(k) < instance->dynamic_from();
+    if (known)
+      for (int32_t v : s.outputs) info.outputs.push_back(instance->places()[v].view.shape);
     if (const Op* op = program_.ops[k].get()) {
       info.kernel = op->kernel();
-      if (instance != nullptr && int(k) < instance->dynamic_from()) {
+      if (known) {
         std::vector<View> in, out;
         for (int32_t v : s.inputs) in.push_back(v < 0 ? View{} : instance->places()[v].view);
         for (int32_t v : s.outputs) out.push_back(instance->places()[v].view);

@@ -37,6 +37,7 @@ void copy_dense(const View& from, void* to);  // any pitches -> dense
 struct StepInfo {
   std::string name, op, kernel;
   int64_t macs = 0, nanoseconds = 0, calls = 0;
+  std::vector<Shape> outputs;  // where the input shapes tell
 };
 
 class Session;

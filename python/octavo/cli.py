@@ -401,8 +401,9 @@ def run_text(report: dict[str, Any]) -> str:
     ]
     text = table(["output", "dtype", "shape", "min", "max", "mean"], rows, left=("output", "dtype", "shape"))
     for k, row in enumerate(report.get("top", [])):
-        best = [[str(c["index"]), f"{c['score']:.6g}", c.get("label", "")] for c in row]
-        text += f"\n\nrow {k}\n" + table(["class", "score", "label"], best, left=("label",))
+        columns = ["index", "score", "label"] if row and "label" in row[0] else ["index", "score"]
+        best = [[f"{c[at]:.6g}" if at == "score" else str(c[at]) for at in columns] for c in row]
+        text += f"\n\nrow {k}\n" + table(columns, best, left=("label",))
     return text
 
 

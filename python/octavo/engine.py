@@ -36,6 +36,7 @@ class Step:
     macs: int = 0  # multiply-accumulates of one run, where the shapes are known
     calls: int = 0  # runs that were profiled
     ns: int = 0  # nanoseconds they took altogether
+    shapes: tuple[tuple[int, ...], ...] = ()  # of its outputs, where the input shapes tell
 
     @property
     def ms(self) -> float:
@@ -234,9 +235,12 @@ class Session:
         return Memory(self._core.packed_bytes, _core.bytes_held(), _core.bytes_peak())
 
     def steps_for(self, shapes: Sequence[Sequence[int]] | None) -> list[Step]:
-        """The plan's steps with their multiply-accumulates for these input shapes."""
+        """The plan's steps with their multiply-accumulates and output shapes for these input shapes."""
         infos = self._core.steps_info(None if shapes is None else [list(s) for s in shapes])
-        return [Step(i["name"], i["op"], i["kernel"], i["macs"], i["calls"], i["ns"]) for i in infos]
+        return [
+            Step(i["name"], i["op"], i["kernel"], i["macs"], i["calls"], i["ns"], tuple(map(tuple, i["shapes"])))
+            for i in infos
+        ]
 
     def profile(self) -> list[Step]:
         """Each step with the calls and nanoseconds measured since the session was made with ``profile=True``."""

@@ -148,7 +148,7 @@ def bench_text(report: dict[str, Any]) -> str:
     ]
     lines = [table(headers, rows, left=("model", "ISA"))]
     if "speedup" in report:
-        lines += ["", f"The first takes 1/{report['speedup']:.2f} of the time of the float model."]
+        lines += ["", f"The first is {report['speedup']:.2f} times as fast as the float model."]
     if "steps" in report:
         total = sum(s["us"] for s in report["steps"]) or 1.0
         rows = []

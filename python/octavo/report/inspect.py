@@ -30,12 +30,14 @@ def inspect(session: Session, dims: Mapping[str, int]) -> dict[str, Any]:
     """Everything the command prints, ready for JSON.
 
     Sizes of symbolic dimensions come from `dims`; multiply-accumulates count the others as 1 ("assumed" lists them).
-    A layer's params and weight_bytes are those of the constants it is the first to read.
+    A layer's weight_bytes are those of the constants it is the first to read; params counts the weights and biases.
     """
     plan = session.plan
     values, counted = plan.values, set[int]()
     layers = []
+    symbols = {d for i in session.get_inputs() for d in i.shape if isinstance(d, str)}
     for step, info in zip(plan.steps, session.steps_for(input_shapes(session.get_inputs(), dims))):
+        trained = PARAMETERS.get(step["op"])
         held = [k for k in step["inputs"] if k >= 0 and values[k]["constant"] and k not in counted]
         counted.update(held)
         out = values[step["outputs"][0]] if step["outputs"] else None
@@ -46,15 +48,20 @@ def inspect(session: Session, dims: Mapping[str, int]) -> dict[str, Any]:
                 "inputs": [
                     resolved(values[k]["dims"], dims) for k in step["inputs"] if k >= 0 and not values[k]["constant"]
                 ],
-                "output": resolved(out["dims"], dims) if out else None,
+                "output": known(resolved(out["dims"], dims), info.shapes[0] if info.shapes else None, symbols)
+                if out
+                else None,
                 "dtype": TYPES[out["dtype"]][0] if out else None,
-                "params": sum(math.prod(values[k]["dims"]) for k in held),
+                "params": sum(
+                    math.prod(values[k]["dims"])
+                    for at, k in enumerate(step["inputs"])
+                    if k in held and values[k]["dtype"] != INT64 and (trained is None or at in trained)
+                ),
                 "weight_bytes": sum(values[k]["bytes"] for k in held),
                 "macs": info.macs,
                 "kernel": info.kernel,
             }
         )
-    symbols = {d for i in session.get_inputs() for d in i.shape if isinstance(d, str)}
     return {
         "inputs": [described(i, dims) for i in session.get_inputs()],
         "outputs": [described(o, dims) for o in session.get_outputs()],
@@ -75,10 +82,20 @@ def inspect(session: Session, dims: Mapping[str, int]) -> dict[str, Any]:
 
 
 NAMED_FUNCTIONS = ("Unary", "Binary", "Reduce")
+INT64 = 7  # constants of this type are shapes and indices
+# The inputs that hold weights and biases, where other constants (scales, tables) stand beside them.
+PARAMETERS = {"QConv": (1, 2), "QGemm": (1, 2), "QGemmDynamic": (2, 5), "Lut": (), "QAdd": (), "Quantize": ()}
 
 
 def resolved(shape: list[Any] | None, dims: Mapping[str, int]) -> list[Any] | None:
     return None if shape is None else [dims.get(d, d) if isinstance(d, str) else d for d in shape]
+
+
+def known(declared: list[Any] | None, shape: tuple[int, ...] | None, symbols: set[str]) -> list[Any] | None:
+    """The declared dims, with what is neither a size nor a symbol of an input taken from the planned shape."""
+    if declared is None or shape is None:
+        return declared if shape is None else list(shape)
+    return [d if isinstance(d, int) or d in symbols else n for d, n in zip(declared, shape)]
 
 
 def described(info: TensorInfo, dims: Mapping[str, int]) -> dict[str, Any]:
