@@ -163,7 +163,7 @@ def test_isa_from_the_environment_is_checked(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_unobservable_values(sessions: dict[str, octavo.Session]) -> None:
-    with pytest.raises(octavo.InvalidArgument, match="'twyce'; did you mean 'twice'.*optimize=False"):
+    with pytest.raises(octavo.InvalidArgument, match=r"'twyce'; did you mean 'twice'.*optimize=False"):
         sessions["float"].observe(X, ["twyce"], print)
 
 
