@@ -1,0 +1,85 @@
+"""The integer arithmetic every quantized operator shares; docs/arithmetic.md, "Building blocks"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._attributes import Array, Attributes, Inputs, get_f32, get_int, optional
+
+
+def wrap32(acc: Array) -> Array:
+    """int64 -> the int32 congruent to it modulo 2^32: what an int32 accumulator holds."""
+    return acc.astype(np.int64).astype(np.uint64).astype(np.uint32).view(np.int32)
+
+
+def quantize_value(x: Array, zp: int | Array, lo: int, hi: int) -> Array:
+    """clamp(rne(x) + zp, lo, hi) of float32 x, as int64. NaN gives clamp(zp); out of range saturates.
+
+    The clamp happens in float32, before the conversion to an integer, as in core/arith.h.
+    """
+    rounded = np.rint(np.where(np.isnan(x), np.float32(0), x)).astype(np.float32)
+    low, high = np.asarray(lo - zp, np.float32), np.asarray(hi - zp, np.float32)
+    return np.minimum(np.maximum(rounded, low), high).astype(np.int64) + zp
+
+
+def requantize(acc: Array, m: Array | np.float32, zp: int, lo: int, hi: int) -> Array:
+    """clamp(rne(fl32(acc) * m) + zp, lo, hi), int64, of an int32 accumulator. Jacob et al. 2018, section 2.2, with a
+    float multiplier; onnxruntime's QLinearConv does the same."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = (acc.astype(np.float32) * m).astype(np.float32)
+    return quantize_value(product, zp, lo, hi)
+
+
+def quantized_add(
+    a: Array, b: Array, za: int, zb: int, ra: np.float32, rb: np.float32, zp: int, lo: int, hi: int
+) -> Array:
+    """clamp(rne(fl(fl((a - za) * ra) + fl((b - zb) * rb))) + zp, lo, hi), int64."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        left = (a.astype(np.int64) - za).astype(np.float32) * ra
+        right = (b.astype(np.int64) - zb).astype(np.float32) * rb
+        total = (left + right).astype(np.float32)
+    return quantize_value(total, zp, lo, hi)
+
+
+def convolution_epilogue(acc: Array, inputs: Inputs, attrs: Attributes) -> list[Array]:
+    """From the int32 accumulator [.., O] to the output of QConv and QGemm.
+
+    Inputs 3 (m, float32 [O] or [1]), 4 (z, uint8, shape of y) and 5 (table, uint8 [256]).
+    """
+    m = np.asarray(inputs[3], np.float32)
+    z, table = optional(inputs, 4), optional(inputs, 5)
+    if get_int(attrs, "out_f32", 0):
+        with np.errstate(over="ignore"):
+            return [(acc.astype(np.float32) * m).astype(np.float32)]
+    y = requantize(acc, m, get_int(attrs, "y_zp", 0), get_int(attrs, "lo", 0), get_int(attrs, "hi", 255))
+    if z is not None:
+        y = quantized_add(
+            y,
+            z,
+            get_int(attrs, "add_za", 0),
+            get_int(attrs, "add_zb", 0),
+            get_f32(attrs, "add_ra"),
+            get_f32(attrs, "add_rb"),
+            get_int(attrs, "add_zp", 0),
+            get_int(attrs, "add_lo", 0),
+            get_int(attrs, "add_hi", 255),
+        )
+    if table is not None:
+        y = table[y]
+    return [y.astype(np.uint8)]
+
+
+def mean(total: Array, count: Array | int, attrs: Attributes) -> Array:
+    """clamp(rne(fl32(S) * fl(r / fl(n))) + y_zp, lo, hi): the last step of every quantized mean, uint8."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        m = np.asarray(get_f32(attrs, "r") / np.asarray(count, np.float32), np.float32)
+    y_zp, lo, hi = get_int(attrs, "y_zp", 0), get_int(attrs, "lo", 0), get_int(attrs, "hi", 255)
+    return requantize(wrap32(total), m, y_zp, lo, hi).astype(np.uint8)
+
+
+def integer_dtype_range(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Least and greatest value of an integer dtype."""
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)

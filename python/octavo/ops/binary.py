@@ -1,0 +1,70 @@
+"""Binary: functions of two elements, with broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ._activation import activation
+from ._attributes import Array, Attributes, Inputs, get_int, get_str, need
+
+
+def _divide(a: Array, b: Array) -> Array:
+    """Floats: a / b. Integers: truncation toward zero; x / 0 gives 0, and the least value / -1 wraps to itself."""
+    if not np.issubdtype(a.dtype, np.integer):
+        return np.asarray(a / b)
+    if not np.issubdtype(a.dtype, np.signedinteger):
+        return np.where(b == 0, 0, a // np.where(b == 0, 1, b)).astype(a.dtype)
+    safe = np.where(b == 0, 1, b)
+    quotient = a // safe
+    quotient = quotient + ((quotient < 0) & (quotient * safe != a))
+    return np.where(b == 0, 0, quotient).astype(a.dtype)
+
+
+def _modulo(a: Array, b: Array, fmod: bool) -> Array:
+    """fmod: the sign of a, as C; otherwise the sign of b. An integer modulo 0 gives 0."""
+    if np.issubdtype(a.dtype, np.integer):
+        safe = np.where(b == 0, 1, b).astype(a.dtype)
+        return np.where(b == 0, 0, np.fmod(a, safe) if fmod else np.mod(a, safe)).astype(a.dtype)
+    return np.asarray(np.fmod(a, b))
+
+
+def _power(a: Array, b: Array) -> Array:
+    if np.issubdtype(a.dtype, np.integer):
+        return np.asarray(np.power(a.astype(np.float64), b.astype(np.float64))).astype(a.dtype)
+    return np.power(a.astype(np.float64), b.astype(np.float64)).astype(a.dtype)
+
+
+FUNCTIONS: dict[str, Callable[[Array, Array], Array]] = {
+    "Add": lambda a, b: np.asarray(a + b),
+    "Sub": lambda a, b: np.asarray(a - b),
+    "Mul": lambda a, b: np.asarray(a * b),
+    "Div": _divide,
+    "Pow": _power,
+    "Min": lambda a, b: np.asarray(np.minimum(a, b)),
+    "Max": lambda a, b: np.asarray(np.maximum(a, b)),
+    "PRelu": lambda a, b: np.where(a < 0, a * b, a),
+    "And": lambda a, b: np.logical_and(a, b),
+    "Or": lambda a, b: np.logical_or(a, b),
+    "Xor": lambda a, b: np.logical_xor(a, b),
+    "Equal": lambda a, b: np.equal(a, b),
+    "Less": lambda a, b: np.less(a, b),
+    "LessOrEqual": lambda a, b: np.less_equal(a, b),
+    "Greater": lambda a, b: np.greater(a, b),
+    "GreaterOrEqual": lambda a, b: np.greater_equal(a, b),
+}
+
+
+def reference(inputs: Inputs, attrs: Attributes) -> list[Array]:
+    """y = fn(a, b), then the fused activation (float32).
+
+    Inputs: a, b of one dtype (float32, int32, int64; others where ONNX has them), numpy broadcasting; PRelu's b is
+    the slope. Output: their dtype, bool for comparisons and logic. Integers wrap. `fmod` as in ONNX Mod.
+    Source: the ONNX operators of the same names.
+    """
+    a, b = need(inputs, 0), need(inputs, 1)
+    fn = get_str(attrs, "fn")
+    with np.errstate(all="ignore"):
+        y = _modulo(a, b, bool(get_int(attrs, "fmod", 0))) if fn == "Mod" else FUNCTIONS[fn](a, b)
+    return [activation(y, attrs)]
