@@ -224,7 +224,7 @@ def movement() -> Net:
     n.output(n.op("Concat", s, n.op("Slice", b, n.const([0, 0], "int64"), n.const([2, 4], "int64"), n.const([1, 2], "int64")), axis=2))
     shape = n.op("Shape", x)
     first = n.op("Gather", shape, n.const([0], "int64"))
-    full = n.op("Concat", first, n.const([2, 4, 12], "int64"), axis=0)
+    full = n.op("Concat", first, n.const([2, 4, 6], "int64"), axis=0)
     y = n.op("Reshape", x, full)
     y = n.op("DepthToSpace", n.op("Transpose", y, perm=[0, 2, 1, 3]), blocksize=2)
     n.output(n.op("SpaceToDepth", n.op("Tile", y, n.const([1, 2, 1, 1], "int64")), blocksize=2))
