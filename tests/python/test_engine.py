@@ -201,11 +201,12 @@ def test_out_receives_the_outputs(path: Path) -> None:
 
 def test_out_may_overlap_an_input() -> None:
     session = octavo.Session(two_inputs())
-    a, b = np.full((4, 2), 5, np.float32), np.arange(8, dtype=np.float32).reshape(4, 2)
-    want = a - b
-    (got,) = session.run(None, [a, b], out=[b])
-    assert got is b
-    np.testing.assert_array_equal(b, want)
+    memory = np.arange(2002, dtype=np.float32).reshape(1001, 2)
+    left, right, out = np.full((1000, 2), 5, np.float32), memory[:-1], memory[1:]
+    want = left - right
+    (got,) = session.run(None, [left, right], out=[out])
+    assert got is out
+    np.testing.assert_array_equal(out, want)
 
 
 def test_bound_runs_reuse_their_outputs() -> None:
