@@ -56,6 +56,7 @@ class Pool {
       std::lock_guard<std::mutex> lock(mutex_);
       active_.store(threads, std::memory_order_release);
     }
+    cpu_of_[0].store(sched_getcpu(), std::memory_order_relaxed);
     if (asleep_.load() > 0) wake_.notify_all();
     return true;
   }
@@ -101,13 +102,34 @@ class Pool {
       std::thread([this, id = workers_ + 1] { work(id); }).detach();
   }
 
+  // A scheduler may leave a worker on the CPU of the caller (or of another worker) for many milliseconds, where two
+  // spinning threads only take turns. A worker that finds itself there moves to a free CPU of its mask.
+  void keep_apart(int id) {
+    const int here = sched_getcpu(), threads = active_.load(std::memory_order_relaxed);
+    bool shared = false;
+    for (int k = 0; k < id; k++) shared = shared || cpu_of_[k].load(std::memory_order_relaxed) == here;
+    cpu_of_[id].store(here, std::memory_order_relaxed);
+    if (!shared) return;
+    cpu_set_t mask, free;
+    if (sched_getaffinity(0, sizeof mask, &mask) != 0) return;
+    free = mask;
+    for (int k = 0; k < threads; k++)
+      if (const int cpu = cpu_of_[k].load(std::memory_order_relaxed); cpu >= 0 && cpu < CPU_SETSIZE) CPU_CLR(cpu, &free);
+    if (CPU_COUNT(&free) == 0) return;  // more threads than CPUs
+    if (sched_setaffinity(0, sizeof free, &free) == 0) sched_setaffinity(0, sizeof mask, &mask);
+    cpu_of_[id].store(sched_getcpu(), std::memory_order_relaxed);
+  }
+
   void work(int id) {
     const FpScope rounding;
+    bool was_mine = false;
     for (;;) {
       int spins = 0;
       auto idle_since = std::chrono::steady_clock::now();
       for (;;) {
         const bool mine = id < active_.load(std::memory_order_acquire);
+        if (mine && !was_mine) keep_apart(id);
+        was_mine = mine;
         if (mine && claim_one(id)) {
           spins = 0;
           continue;
@@ -117,6 +139,7 @@ class Pool {
           if (mine) idle_since = {};
           if (mine || spins % 64 != 0) continue;
         } else if (mine) {
+          if (spins % 64 == 0) keep_apart(id);
           sched_yield();
           continue;
         }
@@ -138,6 +161,7 @@ class Pool {
   std::atomic<void*> context_{nullptr};
   std::atomic<bool> busy_{false};
   std::atomic<int> asleep_{0};
+  std::atomic<int> cpu_of_[kMaxThreads] = {};  // where each thread of the region was seen last
   uint64_t generation_ = 0;
   int workers_ = 0;
   std::mutex mutex_;

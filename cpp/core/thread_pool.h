@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 namespace octavo {
 
@@ -27,7 +28,10 @@ class Region {
 
   template <class F>
   void parallel_for(int64_t chunks, F&& f) {  // f(chunk, worker)
-    run(chunks, [](void* c, int64_t i, int w) { (*static_cast<F*>(c))(i, w); }, const_cast<void*>(static_cast<const void*>(&f)));
+    using G = std::remove_reference_t<F>;
+    run(
+        chunks, [](void* c, int64_t i, int w) { (*static_cast<G*>(c))(i, w); },
+        const_cast<void*>(static_cast<const void*>(&f)));
   }
 
   // How many chunks a job of `work` units (any unit) should be cut into, when a chunk must not be smaller than `grain`.

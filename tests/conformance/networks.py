@@ -236,6 +236,7 @@ def movement() -> Net:
     n.output(n.op("Add", n.op("Cast", i, to=TensorProto.INT32), n.op("Cast", n.op("Size", x), to=TensorProto.INT32)), TensorProto.INT32)
     n.output(n.op("Range", n.const(0, "int64"), n.op("Squeeze", first, n.const([0], "int64")), n.const(1, "int64")), TensorProto.INT64)
     n.output(n.op("Unsqueeze", n.op("Flatten", x, axis=2), n.const([0], "int64")))
+    n.output(n.op("Identity", x))
     return n
 
 
