@@ -31,9 +31,12 @@ def _modulo(a: Array, b: Array, fmod: bool) -> Array:
 
 
 def _power(a: Array, b: Array) -> Array:
-    if np.issubdtype(a.dtype, np.integer):
-        return np.asarray(np.power(a.astype(np.float64), b.astype(np.float64))).astype(a.dtype)
-    return np.power(a.astype(np.float64), b.astype(np.float64)).astype(a.dtype)
+    """Floats: a^b. Integers: by multiplication, wrapping; a negative exponent gives the truncated quotient (0 ^ -1: 0)."""
+    if not np.issubdtype(a.dtype, np.integer):
+        return np.power(a.astype(np.float64), b.astype(np.float64)).astype(a.dtype)
+    sign = np.where(b % 2 == 0, 1, -1)
+    inverse = np.where(a == 1, 1, np.where((a == -1) & np.issubdtype(a.dtype, np.signedinteger), sign, 0))
+    return np.where(b < 0, inverse, np.power(a, np.where(b < 0, 0, b))).astype(a.dtype)
 
 
 FUNCTIONS: dict[str, Callable[[Array, Array], Array]] = {

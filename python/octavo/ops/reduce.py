@@ -23,7 +23,9 @@ def _mean(x: Array, axes: tuple[int, ...], keep: bool) -> Array:
     count = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
     if np.issubdtype(x.dtype, np.floating):
         return np.asarray(total / count)
-    return np.trunc(total / count).astype(x.dtype) if count else total
+    if count == 0:
+        return total
+    return np.asarray(np.sign(total) * (np.abs(total) // count)).astype(x.dtype)
 
 
 FUNCTIONS: dict[str, Callable[[Array, tuple[int, ...], bool], Array]] = {

@@ -76,8 +76,8 @@ def _integer(fn: str, x: Array, attrs: Attributes) -> Array:
         return np.asarray(np.sign(x))
     info = np.iinfo(x.dtype)
     lo, hi = (0.0, math.inf) if fn == "Relu" else (get_float(attrs, "lo", -math.inf), get_float(attrs, "hi", math.inf))
-    low = info.min if lo <= float(info.min) else int(lo)
-    high = info.max if hi >= float(info.max) else int(hi)
+    low = info.min if lo <= float(info.min) else math.ceil(lo)
+    high = info.max if hi >= float(info.max) else math.floor(hi)
     return np.asarray(np.minimum(np.maximum(x, low), high)).astype(x.dtype)
 
 
