@@ -3,7 +3,7 @@
 
     python bench/compare.py MODEL.onnx [MODEL2.onnx ...] [--threads 1] [--rounds 15] [--json OUT] [--markdown]
 
-Every engine that is installed takes part (onnxruntime, OpenVINO: `pip install octavo[bench]`). Inputs are bound once on each.
+Every engine that is installed takes part (onnxruntime, OpenVINO: `pip install octavo[bench]`), inputs bound once.
 The engines run in turn, round by round, in this process, so drift of the machine hits all alike; a round keeps its best
 time and the median over the rounds is printed. `--pair FLOAT=INT8` adds a comparison of two files on octavo itself.
 """

@@ -1,7 +1,7 @@
 """pytest-benchmark suite over whole models. `make bench` runs it; plain `pytest` collects it with benchmarks disabled.
 
-    pytest bench --benchmark-enable --benchmark-save=NAME       keep a baseline
-    pytest bench --benchmark-enable --benchmark-compare --benchmark-compare-fail=median:5%
+pytest bench --benchmark-enable --benchmark-save=NAME       keep a baseline
+pytest bench --benchmark-enable --benchmark-compare --benchmark-compare-fail=median:5%
 """
 
 from __future__ import annotations

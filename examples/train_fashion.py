@@ -36,7 +36,7 @@ OPSET = 17
 CALIBRATION_IMAGES = 200
 PACKAGED_IMAGES = 1000
 
-# (name, input channels, output channels, stride): 14x14, then 7x7. A block of stride 1 that keeps its width is residual.
+# (name, input channels, output channels, stride): 14x14, then 7x7. Stride 1 and equal width: residual.
 BLOCKS = (
     ("block1", 32, 64, 1),
     ("block2", 64, 64, 1),
@@ -213,9 +213,7 @@ def to_onnx(model: FashionNet) -> onnx.ModelProto:
     weights.append(numpy_helper.from_array(model.classifier.weight.detach().numpy(), "classifier.weight"))
     weights.append(numpy_helper.from_array(model.classifier.bias.detach().numpy(), "classifier.bias"))
     nodes.append(
-        helper.make_node(
-            "Gemm", [x, "classifier.weight", "classifier.bias"], ["logits"], name="classifier", transB=1
-        )
+        helper.make_node("Gemm", [x, "classifier.weight", "classifier.bias"], ["logits"], name="classifier", transB=1)
     )
     graph = helper.make_graph(
         nodes,
@@ -233,8 +231,13 @@ def to_onnx(model: FashionNet) -> onnx.ModelProto:
 
 def quantize(float_path: Path, int8_path: Path, calibration: np.ndarray) -> None:
     """Write the QDQ form: ranges are the least and greatest value each activation takes on ``calibration``."""
-    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType
-    from onnxruntime.quantization import quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
 
     class Images(CalibrationDataReader):
         def __init__(self) -> None:
@@ -282,7 +285,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--learning-rate", type=float, default=6e-3)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1, help="PyTorch threads; another number changes the last digits")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="PyTorch threads; another number changes the last digits"
+    )
     parser.add_argument("--quantize", action="store_true", help="also write fashion_int8.onnx (needs onnxruntime)")
     parser.add_argument("--no-train", action="store_true", help="take the fashion_float.onnx that --out holds already")
     parser.add_argument("--package", type=Path, help="copy models and test images to this folder (needs --quantize)")

@@ -113,7 +113,10 @@ def test_only_the_importers_import_onnx() -> None:
 
 
 def test_no_file_is_too_long() -> None:
-    files = [*cpp_files(), *tracked("python/**/*.py", "tests/**/*.py", "tests/**/*.cpp", "bench/**/*.py", "bench/**/*.cpp")]
+    files = [
+        *cpp_files(),
+        *tracked("python/**/*.py", "tests/**/*.py", "tests/**/*.cpp", "bench/**/*.py", "bench/**/*.cpp"),
+    ]
     long = {str(p.relative_to(ROOT)): n for p in files if (n := len(p.read_text().splitlines())) > MAX_LINES}
     assert not long, long
 
@@ -135,7 +138,9 @@ def test_isa_files_include_no_library_headers() -> None:
     wrong = []
     for path in CPP.glob("kernels/*/*.cpp"):
         if path.stem in ISA_LEVELS - {"scalar"}:
-            wrong += [f"{path}: {h}" for h in re.findall(r"#include (<[^>]+>)", path.read_text()) if not allowed.match(h)]
+            wrong += [
+                f"{path}: {h}" for h in re.findall(r"#include (<[^>]+>)", path.read_text()) if not allowed.match(h)
+            ]
     assert not wrong, wrong
 
 

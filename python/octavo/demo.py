@@ -271,7 +271,9 @@ def _draw_images(
             right = predictions[chosen] == column
             x, y = round(centre - tile / 2), top + 24 + pitch * row
             frame = 2 if right else 4
-            canvas.box(x - 6 - frame, y - 6 - frame, tile + 12 + 2 * frame, tile + 12 + 2 * frame, GREEN if right else RED, 10)
+            canvas.box(
+                x - 6 - frame, y - 6 - frame, tile + 12 + 2 * frame, tile + 12 + 2 * frame, GREEN if right else RED, 10
+            )
             canvas.box(x - 6, y - 6, tile + 12, tile + 12, CARD, 8)
             canvas.grey_image(x, y, images[chosen], scale, INK, CARD)
             said = classes[predictions[chosen]]

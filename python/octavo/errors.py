@@ -1,4 +1,4 @@
-"""The exceptions octavo raises. Each message says what was wrong, which node or tensor, what was expected and the mend."""
+"""The exceptions octavo raises. Each message says what was wrong, where, what was expected and the mend."""
 
 from __future__ import annotations
 

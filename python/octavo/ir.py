@@ -6,6 +6,7 @@ A node's ``domain`` tells its vocabulary: "" and other ONNX domains before conve
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,8 +153,6 @@ class Graph:
             for name in needs:
                 waiting.setdefault(name, []).append(k)
         order: list[Node] = []
-        import heapq
-
         heap = [k for k, needs in enumerate(missing) if not needs]
         heapq.heapify(heap)
         while heap:
@@ -166,11 +165,11 @@ class Graph:
                         heapq.heappush(heap, reader)
         if len(order) != len(self.nodes):
             stuck = next(k for k, needs in enumerate(missing) if needs)
-            node, needs = self.nodes[stuck], sorted(missing[stuck])
+            node, first = self.nodes[stuck], min(missing[stuck])
             written = {out for n in self.nodes for out in n.outputs}
-            if needs[0] in written:
+            if first in written:
                 raise InvalidModel(f"the graph has a cycle through node '{node.name}' ({node.op})")
-            raise InvalidModel(f"node '{node.name}' ({node.op}) reads '{needs[0]}', which nothing writes")
+            raise InvalidModel(f"node '{node.name}' ({node.op}) reads '{first}', which nothing writes")
         self.nodes = order
 
     def drop_dead(self) -> bool:

@@ -1,6 +1,6 @@
 """Seeded networks that together use every plan operator: the same bytes on every machine, now and later.
 
-Weights come from a splitmix64 stream and are small integers over powers of two, so that they too are the same everywhere.
+Weights come from a splitmix64 stream and are small integers over powers of two: they too are the same everywhere.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class Net:
     def qdq(self, x: str, scale: float, zp: int, dtype: str = "uint8") -> str:
         return self.dq(self.q(x, scale, zp, dtype), scale, zp, dtype)
 
-    def weight(self, shape: Sequence[int], dtype: str = "int8", per_channel: bool = True, zp: int = 0) -> tuple[str, np.ndarray]:
+    def weight(
+        self, shape: Sequence[int], dtype: str = "int8", per_channel: bool = True, zp: int = 0
+    ) -> tuple[str, np.ndarray]:
         """A dequantized weight [O, ...] and its scales."""
         info = np.iinfo(dtype)
         values = self.stream.ints(max(info.min, -127), info.max, shape, dtype)
@@ -118,13 +120,24 @@ def mobile() -> Net:
     n = Net("mobile", 1)
     x = n.input("image", n.stream.floats([2, 3, 33, 35]), ["N", 3, 33, 35])
     x = n.qdq(x, 1 / 32, 120)
-    x = n.op("Clip", n.qconv(x, 1 / 32, [24, 3, 3, 3], strides=[2, 2], pads=[0, 1, 1, 1]), n.const(0.0, "float32"), n.const(6.0, "float32"))
+    x = n.op(
+        "Clip",
+        n.qconv(x, 1 / 32, [24, 3, 3, 3], strides=[2, 2], pads=[0, 1, 1, 1]),
+        n.const(0.0, "float32"),
+        n.const(6.0, "float32"),
+    )
     x = n.qdq(x, 6 / 255, 0)
     d = n.qdq(n.op("Relu", n.qconv(x, 6 / 255, [24, 1, 3, 3], group=24, pads=[1, 1, 1, 1])), 1 / 24, 0)
     d = n.qdq(n.qconv(d, 1 / 24, [24, 24, 1, 1]), 1 / 16, 131)
     x = n.qdq(n.op("Add", d, x), 1 / 12, 100)
     x = n.qdq(n.qconv(x, 1 / 12, [40, 24, 1, 1], weight={"dtype": "uint8", "per_channel": False, "zp": 119}), 1 / 8, 90)
-    x = n.qdq(n.qconv(x, 1 / 8, [40, 1, 5, 5], group=40, strides=[2, 2], pads=[2, 2, 2, 2], weight={"dtype": "uint8", "zp": 3}), 1 / 4, 128)
+    x = n.qdq(
+        n.qconv(
+            x, 1 / 8, [40, 1, 5, 5], group=40, strides=[2, 2], pads=[2, 2, 2, 2], weight={"dtype": "uint8", "zp": 3}
+        ),
+        1 / 4,
+        128,
+    )
     x = n.qdq(n.qconv(x, 1 / 4, [64, 10, 3, 3], group=4, dilations=[2, 2], pads=[2, 2, 2, 2]), 1 / 2, 126)
     x = n.qdq(n.op("GlobalAveragePool", x), 1 / 4, 125)
     x = n.op("Flatten", x)
@@ -144,11 +157,21 @@ def squeeze() -> Net:
     b = n.qdq(n.qconv(x, 1 / 64, [24, 8, 3, 3], pads=[1, 1, 1, 1]), 1 / 32, 5, "int8")
     x = n.qdq(n.op("Concat", a, b, axis=1), 1 / 40, -20, "int8")
     x = n.qdq(n.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), 1 / 40, -20, "int8")
-    gate = n.qdq(n.op("Sigmoid", n.qdq(n.op("ReduceMean", x, n.const([2, 3], "int64"), keepdims=1), 1 / 48, 0, "int8")), 1 / 256, -128, "int8")
+    gate = n.qdq(
+        n.op("Sigmoid", n.qdq(n.op("ReduceMean", x, n.const([2, 3], "int64"), keepdims=1), 1 / 48, 0, "int8")),
+        1 / 256,
+        -128,
+        "int8",
+    )
     x = n.qdq(n.op("Mul", x, gate), 1 / 64, -10, "int8")
     x = n.qdq(n.op("HardSwish", x), 1 / 50, -100, "int8")
     x = n.qdq(n.op("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), 1 / 60, -100, "int8")
-    x = n.qdq(n.op("LeakyRelu", n.qdq(n.op("Transpose", x, perm=[0, 2, 3, 1]), 1 / 60, -100, "int8"), alpha=0.125), 1 / 60, -90, "int8")
+    x = n.qdq(
+        n.op("LeakyRelu", n.qdq(n.op("Transpose", x, perm=[0, 2, 3, 1]), 1 / 60, -100, "int8"), alpha=0.125),
+        1 / 60,
+        -90,
+        "int8",
+    )
     x = n.op("Reshape", n.q(x, 1 / 60, -90, "int8"), n.const([0, -1], "int64"))
     n.output(x, TensorProto.INT8)
     return n
@@ -177,7 +200,7 @@ def attention() -> Net:
 
 
 def dynamic() -> Net:
-    """Dynamic quantization: DynamicQuantizeLinear, MatMulInteger (also with zero points), int8 embedding, integer output."""
+    """Dynamic quantization: DynamicQuantizeLinear, MatMulInteger (also with zero points), int8 table, s32 output."""
     n = Net("dynamic", 4)
     ids = n.input("ids", n.stream.ints(0, 49, [3, 7], "int64"), ["N", "T"])
     table = n.op("Gather", n.dq(n.const(n.stream.ints(-128, 127, [50, 24], "int8")), 1 / 32, 2, "int8"), ids)
@@ -188,26 +211,61 @@ def dynamic() -> Net:
     y = n.op("Add", y, n.const(n.stream.floats([33])))
     n.output(n.op("Relu", y))
     q2, _, zp2 = n.op("DynamicQuantizeLinear", y, outputs=3)
-    n.output(n.op("MatMulInteger", q2, n.const(n.stream.ints(0, 255, [33, 5], "uint8")), zp2, n.const([1, 255, 128, 7, 0], "uint8")), TensorProto.INT32)
+    n.output(
+        n.op(
+            "MatMulInteger",
+            q2,
+            n.const(n.stream.ints(0, 255, [33, 5], "uint8")),
+            zp2,
+            n.const([1, 255, 128, 7, 0], "uint8"),
+        ),
+        TensorProto.INT32,
+    )
     return n
 
 
 def floats() -> Net:
-    """Float image operators: 1-D and 2-D convolutions, transposed, BatchNormalization, PRelu, Resize, pools, reductions."""
+    """Float images: 1-D, 2-D, transposed convolutions, BatchNormalization, PRelu, Resize, pools, reductions."""
     n = Net("floats", 5)
     x = n.input("image", n.stream.floats([2, 6, 17, 19]), ["N", 6, "H", "W"])
-    x = n.op("Conv", x, n.const(n.stream.floats([16, 6, 3, 3], 0.125)), n.const(n.stream.floats([16])), pads=[1, 1, 1, 1])
+    x = n.op(
+        "Conv", x, n.const(n.stream.floats([16, 6, 3, 3], 0.125)), n.const(n.stream.floats([16])), pads=[1, 1, 1, 1]
+    )
     bn = [n.const(np.abs(n.stream.floats([16])) + np.float32(0.5)) for _ in range(4)]
     x = n.op("PRelu", n.op("BatchNormalization", x, *bn), n.const(n.stream.floats([16, 1, 1])))
     y = n.op("Conv", x, n.const(n.stream.floats([16, 1, 3, 3], 0.25)), group=16, pads=[1, 1, 1, 1])
     x = n.op("Add", n.op("Sigmoid", y), x)
-    x = n.op("ConvTranspose", x, n.const(n.stream.floats([16, 5, 2, 2], 0.125)), n.const(n.stream.floats([5])), strides=[2, 2])
-    x = n.op("Resize", x, "", n.const([1, 1, 0.5, 0.5], "float32"), mode="linear", coordinate_transformation_mode="half_pixel")
+    x = n.op(
+        "ConvTranspose",
+        x,
+        n.const(n.stream.floats([16, 5, 2, 2], 0.125)),
+        n.const(n.stream.floats([5])),
+        strides=[2, 2],
+    )
+    x = n.op(
+        "Resize",
+        x,
+        "",
+        n.const([1, 1, 0.5, 0.5], "float32"),
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
+    )
     x = n.op("MaxPool", n.op("Tanh", x), kernel_shape=[2, 2], strides=[1, 1])
     x = n.op("AveragePool", x, kernel_shape=[3, 2], pads=[1, 0, 1, 1], count_include_pad=1)
-    z = n.op("ReduceMean", n.op("Pow", n.op("Exp", n.op("Clip", x, n.const(-2.0, "float32"), n.const(2.0, "float32"))), n.const(0.5, "float32")), n.const([3], "int64"), keepdims=0)
+    z = n.op(
+        "ReduceMean",
+        n.op(
+            "Pow",
+            n.op("Exp", n.op("Clip", x, n.const(-2.0, "float32"), n.const(2.0, "float32"))),
+            n.const(0.5, "float32"),
+        ),
+        n.const([3], "int64"),
+        keepdims=0,
+    )
     z = n.op("Conv", z, n.const(n.stream.floats([7, 5, 3], 0.25)), pads=[2, 0], dilations=[1])
-    z = n.op("Div", n.op("Erf", z), n.op("Sqrt", n.op("ReduceSum", n.op("Mul", z, z), n.const([1], "int64"), keepdims=1)))
+    z = n.op(
+        "Div", n.op("Erf", z), n.op("Sqrt", n.op("ReduceSum", n.op("Mul", z, z), n.const([1], "int64"), keepdims=1))
+    )
     n.output(z)
     n.output(n.op("ReduceMax", x, n.const([1, 2], "int64")))
     return n
@@ -220,8 +278,22 @@ def movement() -> Net:
     i = n.input("i", n.stream.ints(-4, 3, [4, 6, 8], "int64"), ["A", 6, 8])
     a, b = n.op("Split", x, n.const([2, 4], "int64"), axis=1, outputs=2)
     p = n.op("Pad", a, n.const([0, 1, 2, 0, 0, 1], "int64"), n.const(0.5, "float32"), mode="constant")
-    s = n.op("Slice", p, n.const([1, -1], "int64"), n.const([3, -9], "int64"), n.const([1, 2], "int64"), n.const([1, -2], "int64"))
-    n.output(n.op("Concat", s, n.op("Slice", b, n.const([0, 0], "int64"), n.const([2, 4], "int64"), n.const([1, 2], "int64")), axis=2))
+    s = n.op(
+        "Slice",
+        p,
+        n.const([1, -1], "int64"),
+        n.const([3, -9], "int64"),
+        n.const([1, 2], "int64"),
+        n.const([1, -2], "int64"),
+    )
+    n.output(
+        n.op(
+            "Concat",
+            s,
+            n.op("Slice", b, n.const([0, 0], "int64"), n.const([2, 4], "int64"), n.const([1, 2], "int64")),
+            axis=2,
+        )
+    )
     shape = n.op("Shape", x)
     first = n.op("Gather", shape, n.const([0], "int64"))
     full = n.op("Concat", first, n.const([2, 4, 6], "int64"), axis=0)
@@ -230,11 +302,24 @@ def movement() -> Net:
     n.output(n.op("SpaceToDepth", n.op("Tile", y, n.const([1, 2, 1, 1], "int64")), blocksize=2))
     n.output(n.op("GatherElements", x, i, axis=1 - 1), TensorProto.FLOAT)
     mask = n.op("Less", x, n.op("Expand", n.const(0.25, "float32"), shape))
-    n.output(n.op("Where", mask, n.op("Neg", x), n.op("ConstantOfShape", shape, value=numpy_helper.from_array(np.array([7.0], np.float32)))))
+    n.output(
+        n.op(
+            "Where",
+            mask,
+            n.op("Neg", x),
+            n.op("ConstantOfShape", shape, value=numpy_helper.from_array(np.array([7.0], np.float32))),
+        )
+    )
     n.output(n.op("ArgMax", x, axis=2, keepdims=0), TensorProto.INT64)
     n.output(n.op("ArgMin", x, axis=1), TensorProto.INT64)
-    n.output(n.op("Add", n.op("Cast", i, to=TensorProto.INT32), n.op("Cast", n.op("Size", x), to=TensorProto.INT32)), TensorProto.INT32)
-    n.output(n.op("Range", n.const(0, "int64"), n.op("Squeeze", first, n.const([0], "int64")), n.const(1, "int64")), TensorProto.INT64)
+    n.output(
+        n.op("Add", n.op("Cast", i, to=TensorProto.INT32), n.op("Cast", n.op("Size", x), to=TensorProto.INT32)),
+        TensorProto.INT32,
+    )
+    n.output(
+        n.op("Range", n.const(0, "int64"), n.op("Squeeze", first, n.const([0], "int64")), n.const(1, "int64")),
+        TensorProto.INT64,
+    )
     n.output(n.op("Unsqueeze", n.op("Flatten", x, axis=2), n.const([0], "int64")))
     n.output(n.op("Identity", x))
     return n

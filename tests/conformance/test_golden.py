@@ -1,6 +1,6 @@
 """Same bytes: SHA-256 of seeded networks over every ISA level, thread count and optimisation, against recorded hashes.
 
-    python tests/conformance/test_golden.py --record     writes golden.json anew (only when the arithmetic contract changes)
+python tests/conformance/test_golden.py --record     writes golden.json anew (only when the arithmetic contract changes)
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import NETWORKS, Feeds, Net
 
 import octavo
+from networks import NETWORKS, Feeds, Net
 from octavo import _core
 
 GOLDEN = Path(__file__).with_name("golden.json")

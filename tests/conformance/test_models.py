@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import SHARED, Listed, listed_models
-from test_golden import LEVELS, digest
 
 import octavo
+from models import SHARED, Listed, listed_models
+from test_golden import LEVELS, digest
 
 if SHARED is None:
     pytest.skip("no folder ../shared with models: nothing to check here", allow_module_level=True)

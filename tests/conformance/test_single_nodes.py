@@ -1,4 +1,4 @@
-"""Quantized single-operator graphs: octavo and onnxruntime differ by one step at most, on every operator and dtype mix."""
+"""Quantized single-operator graphs: octavo and onnxruntime differ by at most one step, on every dtype mix."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
-from networks import Net
 from onnx import TensorProto
 
 import octavo
+from networks import Net
 
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime (test extra) is not installed")
 
@@ -35,7 +35,9 @@ def check(net: Net, value: str, scale: float, zp: int, dtype: str) -> None:
     assert len(np.unique(want)) > 4, "the test image saturates: it would prove nothing"
 
 
-def quantized_input(net: Net, shape: list[int], dtype: str, name: str = "x", scale: float = 1 / 32, zp: int = 11) -> str:
+def quantized_input(
+    net: Net, shape: list[int], dtype: str, name: str = "x", scale: float = 1 / 32, zp: int = 11
+) -> str:
     info = np.iinfo(dtype)
     return net.dq(net.input(name, net.stream.ints(int(info.min), int(info.max), shape, dtype)), scale, zp, dtype)
 
@@ -66,7 +68,13 @@ def test_conv(shape: list[int], attrs: dict, x_dtype: str, w_dtype: str, per_cha
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_conv_1d(dtype: str) -> None:
     net = Net("conv1d", 101)
-    check(net, net.qconv(quantized_input(net, [2, 6, 30], dtype), 1 / 32, [7, 6, 5], pads=[2, 1], strides=[2]), 0.25, 3, dtype)
+    check(
+        net,
+        net.qconv(quantized_input(net, [2, 6, 30], dtype), 1 / 32, [7, 6, 5], pads=[2, 1], strides=[2]),
+        0.25,
+        3,
+        dtype,
+    )
 
 
 @pytest.mark.parametrize("x_dtype,w_dtype,per_channel", MIXES)
@@ -144,10 +152,24 @@ def test_concat_softmax_resize_transpose(dtype: str) -> None:
     b = quantized_input(net, [1, 3, 6, 6], dtype, "b", 1 / 20, 3)
     check(net, net.op("Concat", a, b, axis=1), 1 / 24, 8, dtype)
     net = Net("softmax", 109)
-    check(net, net.op("Softmax", quantized_input(net, [4, 30], dtype), axis=-1), 1 / 256, 0 if dtype == "uint8" else -128, dtype)
+    check(
+        net,
+        net.op("Softmax", quantized_input(net, [4, 30], dtype), axis=-1),
+        1 / 256,
+        0 if dtype == "uint8" else -128,
+        dtype,
+    )
     net = Net("resize", 110)
     x = quantized_input(net, [1, 3, 5, 6], dtype)
-    y = net.op("Resize", x, "", net.const([1, 1, 2, 2], "float32"), mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    y = net.op(
+        "Resize",
+        x,
+        "",
+        net.const([1, 1, 2, 2], "float32"),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
     check(net, y, 1 / 32, 11, dtype)
     net = Net("transpose", 111)
     check(net, net.op("Transpose", quantized_input(net, [2, 3, 4, 5], dtype), perm=[0, 2, 3, 1]), 1 / 32, 11, dtype)

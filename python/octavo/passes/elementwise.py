@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from octavo.ir import Graph, Node
 from octavo.passes.match import scalar
 

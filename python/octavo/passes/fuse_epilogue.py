@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from octavo.ir import Graph, Node, Uses, same_shape
 from octavo.passes.match import join
 

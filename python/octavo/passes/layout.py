@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from octavo.ir import Graph, Node, Shape, plan_node
 from octavo.passes.match import inverse, permuted
 

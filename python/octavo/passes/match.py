@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from octavo.ir import PLAN, Graph, Node, Shape, Uses, plan_node
 
 # Operators that only move elements of input 0 about; they commute with every elementwise function.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from octavo.ir import Graph, Node, Shape, Uses, plan_node
 from octavo.passes.fold_constants import fold_constants
 from octavo.passes.match import MOVEMENT, Patch, normal_axes

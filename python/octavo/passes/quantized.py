@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from octavo.ir import Graph, Node, Uses
 from octavo.passes.elementwise import clip_bounds
 from octavo.passes.match import join

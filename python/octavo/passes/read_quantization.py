@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from octavo.ir import Graph, Node
 from octavo.passes.match import MOVEMENT, Patch
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
 from octavo.ir import Graph, Node, Shape, Uses
 from octavo.passes.images import emit_channels_last, geometry, kernel_shape
 from octavo.passes.match import Patch, ints, join, normal_axes

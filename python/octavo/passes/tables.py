@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from octavo.ir import Graph, Uses
 from octavo.passes.elementwise import unary
 from octavo.passes.match import Patch, join, scalar

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from octavo.ir import Graph, Node
 from octavo.passes.context import F32, S8, S32, S64, U8, Context, Refuse
 from octavo.passes.elementwise import BINARY, unary
@@ -206,7 +207,7 @@ def transposed_geometry(c: Context, w: np.ndarray) -> dict[str, Any]:
         target = [int(v) for v in wanted[-n:]] if wanted else [d * s for d, s in zip(sizes, strides)]  # type: ignore[operator]
         begin, end = [], []
         for d, s, k, dil, e, t in zip(sizes, strides, w.shape[2:], dilations, extra, target):
-            total = s * (d - 1) + e + (k - 1) * dil + 1 - t  # type: ignore[operator]
+            total = s * (d - 1) + e + (k - 1) * dil + 1 - t
             if total < 0:
                 raise Refuse("its output_shape needs negative padding")
             first = total - total // 2 if auto == "SAME_UPPER" else total // 2

@@ -133,7 +133,14 @@ class Canvas:
         self._blend(left, top, np.clip(0.5 + radius - outside, 0, 1), colour)
 
     def text(
-        self, x: float, baseline: float, text: str, size: float, colour: Colour, weight: float = 1.0, align: str = "left"
+        self,
+        x: float,
+        baseline: float,
+        text: str,
+        size: float,
+        colour: Colour,
+        weight: float = 1.0,
+        align: str = "left",
     ) -> float:
         """Write ``text`` with capitals ``size`` pixels high; return its width.
 
@@ -156,7 +163,9 @@ class Canvas:
             part, part_xs = mask[:, first:last], xs[:, first:last]
             for x0, y0, x1, y1 in segments:
                 distance = _distance(
-                    part_xs - (pen + (x0 + 0.5) * dot), ys - (top_left[1] + (y0 + 0.5) * dot), (x1 - x0) * dot,
+                    part_xs - (pen + (x0 + 0.5) * dot),
+                    ys - (top_left[1] + (y0 + 0.5) * dot),
+                    (x1 - x0) * dot,
                     (y1 - y0) * dot,
                 )
                 np.maximum(part, np.clip(0.5 + radius - distance, 0, 1), out=part)
@@ -166,9 +175,9 @@ class Canvas:
 
     def grey_image(self, x: int, y: int, image: npt.NDArray[np.uint8], scale: int, ink: Colour, paper: Colour) -> None:
         """Draw a uint8 ``[H, W]`` image enlarged ``scale`` times, smoothly: 0 in ``paper``, 255 in ``ink``."""
-        shade = _enlarge(_enlarge(image.astype(np.float32) / 255, scale, 0), scale, 1)[:, :, None]
+        shade = _enlarge(_enlarge(image.astype(np.float32) / np.float32(255), scale, 0), scale, 1)[:, :, None]
         height, width = shade.shape[:2]
-        colours = np.float32(ink) * shade + np.float32(paper) * (1 - shade)
+        colours = np.asarray(ink, np.float32) * shade + np.asarray(paper, np.float32) * (1 - shade)
         self.pixels[y : y + height, x : x + width] = colours
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -187,7 +196,7 @@ class Canvas:
 
     def _blend(self, left: int, top: int, mask: Mask, colour: Colour) -> None:
         part = self.pixels[top : top + mask.shape[0], left : left + mask.shape[1]]
-        part += mask[:, :, None] * (np.float32(colour) - part)
+        part += mask[:, :, None] * (np.asarray(colour, np.float32) - part)
 
 
 def text_width(text: str, size: float) -> float:
