@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from octavo import _core
 from one_step import check
 
@@ -81,7 +82,8 @@ def epilogue(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array | 
     attrs: dict[str, object] = {"y_zp": int(rng.integers(0, 256)), **bounds(rng)}
     if z is not None:
         attrs |= {"add_za": int(rng.integers(0, 256)), "add_zb": int(rng.integers(0, 256))}
-        attrs |= {"add_ra": float(rng.choice([0.5, 1.3])), "add_rb": float(rng.choice([0.5, -0.25, 0.7]))}
+        attrs |= {"add_sa": float(rng.choice([0.5, 1.3])), "add_sb": float(rng.choice([0.5, -0.25, 0.7]))}
+        attrs["add_sy"] = float(rng.choice([1.0, 0.37, 2.0]))
         attrs |= {"add_zp": int(rng.integers(0, 256)), **bounds(rng, "add_")}
     return z, table, attrs
 
@@ -391,8 +393,12 @@ def test_qadd(seed: int, shapes: Any, a_fill: str, b_fill: str) -> None:
     a, b = fill(rng, shapes[0], np.uint8, a_fill), fill(rng, shapes[1], np.uint8, b_fill)
     table = fill(rng, (256,), np.uint8, "random") if rng.random() < 0.3 else None
     attrs: dict[str, object] = {key: int(rng.integers(0, 256)) for key in ("za", "zb", "zp")}
-    big = float(rng.choice([1.0, 0.5, 1e-30, 1e30]))
-    attrs |= {"ra": float(np.float32(rng.random() * big)), "rb": -1.0 if rng.random() < 0.2 else 0.5, **bounds(rng)}
+    attrs |= {"sa": float(np.float32(rng.random())), "sb": -1.0 if rng.random() < 0.2 else 0.5, **bounds(rng)}
+    attrs["sy"] = float(rng.choice([1.0, 0.25, 0.3, 7.0]))
+    # Scales together at either end of float32 (denormals round, nothing is flushed), or the operands' alone.
+    reach = np.float32(rng.choice([1.0, 1e-37, 1e-41, 1e-44, 1e30, 1e37]))
+    for key in ("sa", "sb", "sy") if rng.random() < 0.6 else ("sa", "sb"):
+        attrs[key] = float(np.float32(attrs[key]) * reach) or 1e-44
     check("QAdd", [a, b, table], attrs, constants=(2,))
 
 

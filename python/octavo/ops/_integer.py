@@ -33,14 +33,14 @@ def requantize(acc: Array, m: Array | np.float32, zp: int, lo: int, hi: int) -> 
 
 
 def quantized_add(
-    a: Array, b: Array, za: int, zb: int, ra: np.float32, rb: np.float32, zp: int, lo: int, hi: int
+    a: Array, b: Array, za: int, zb: int, sa: np.float32, sb: np.float32, sy: np.float32, zp: int, lo: int, hi: int
 ) -> Array:
-    """clamp(rne(fl(fl((a - za) * ra) + fl((b - zb) * rb))) + zp, lo, hi), int64."""
+    """clamp(rne(fl(fl(fl((a - za) * sa) + fl((b - zb) * sb)) / sy)) + zp, lo, hi), int64."""
     with np.errstate(over="ignore", invalid="ignore"):
-        left = (a.astype(np.int64) - za).astype(np.float32) * ra
-        right = (b.astype(np.int64) - zb).astype(np.float32) * rb
-        total = (left + right).astype(np.float32)
-    return quantize_value(total, zp, lo, hi)
+        left = (a.astype(np.int64) - za).astype(np.float32) * sa
+        right = (b.astype(np.int64) - zb).astype(np.float32) * sb
+        quotient = ((left + right).astype(np.float32) / sy).astype(np.float32)
+    return quantize_value(quotient, zp, lo, hi)
 
 
 def convolution_epilogue(acc: Array, inputs: Inputs, attrs: Attributes) -> list[Array]:
@@ -60,8 +60,9 @@ def convolution_epilogue(acc: Array, inputs: Inputs, attrs: Attributes) -> list[
             z,
             get_int(attrs, "add_za", 0),
             get_int(attrs, "add_zb", 0),
-            get_f32(attrs, "add_ra"),
-            get_f32(attrs, "add_rb"),
+            get_f32(attrs, "add_sa"),
+            get_f32(attrs, "add_sb"),
+            get_f32(attrs, "add_sy"),
             get_int(attrs, "add_zp", 0),
             get_int(attrs, "add_lo", 0),
             get_int(attrs, "add_hi", 255),

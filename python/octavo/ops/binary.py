@@ -27,11 +27,11 @@ def _modulo(a: Array, b: Array, fmod: bool) -> Array:
     if np.issubdtype(a.dtype, np.integer):
         safe = np.where(b == 0, 1, b).astype(a.dtype)
         return np.where(b == 0, 0, np.fmod(a, safe) if fmod else np.mod(a, safe)).astype(a.dtype)
-    return np.asarray(np.fmod(a, b))
+    return np.asarray(np.fmod(a, b) if fmod else np.mod(a, b))
 
 
 def _power(a: Array, b: Array) -> Array:
-    """Floats: a^b. Integers: by multiplication, wrapping; a negative exponent gives the truncated quotient (0 ^ -1: 0)."""
+    """Floats: a^b. Integers: by multiplication, wrapping; a negative exponent gives 1 / a^-b, truncated."""
     if not np.issubdtype(a.dtype, np.integer):
         return np.power(a.astype(np.float64), b.astype(np.float64)).astype(a.dtype)
     sign = np.where(b % 2 == 0, 1, -1)

@@ -9,19 +9,19 @@ from ._integer import quantized_add
 
 
 def reference(inputs: Inputs, attrs: Attributes) -> list[Array]:
-    """y = clamp(rne(fl(fl((a - za) * ra) + fl((b - zb) * rb))) + zp, lo, hi), ra = fl(s_a / s_y), rb = fl(s_b / s_y);
-    with input 2: y = table[y].
+    """y = clamp(rne(fl(fl(fl((a - za) * sa) + fl((b - zb) * sb)) / sy)) + zp, lo, hi); with input 2: y = table[y].
 
     Inputs: a, b uint8 (numpy broadcasting); table uint8 [256]?. Output: uint8.
-    Source: the meaning of DequantizeLinear, Add, QuantizeLinear, with the two scale quotients rounded once.
+    Source: ONNX DequantizeLinear, Add and QuantizeLinear in float32, rounding for rounding.
     """
     y = quantized_add(
         need(inputs, 0),
         need(inputs, 1),
         get_int(attrs, "za", 0),
         get_int(attrs, "zb", 0),
-        get_f32(attrs, "ra"),
-        get_f32(attrs, "rb"),
+        get_f32(attrs, "sa"),
+        get_f32(attrs, "sb"),
+        get_f32(attrs, "sy"),
         get_int(attrs, "zp", 0),
         get_int(attrs, "lo", 0),
         get_int(attrs, "hi", 255),

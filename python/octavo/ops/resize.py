@@ -14,7 +14,8 @@ def _source(i: int, scale: float, size: int, out: int, mode: str) -> float:
     if mode == "asymmetric":
         return i / scale
     if mode == "align_corners":
-        return 0.0 if out == 1 else i * (size - 1) / (out - 1)
+        wide = scale * size  # not rounded down to `out`: onnx's node tests ask for it
+        return 0.0 if wide == 1 else i * (size - 1) / (wide - 1)
     if mode == "pytorch_half_pixel":
         return (i + 0.5) / scale - 0.5 if out > 1 else 0.0
     if mode == "half_pixel_symmetric":

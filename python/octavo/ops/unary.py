@@ -76,8 +76,13 @@ def _integer(fn: str, x: Array, attrs: Attributes) -> Array:
         return np.asarray(np.sign(x))
     info = np.iinfo(x.dtype)
     lo, hi = (0.0, math.inf) if fn == "Relu" else (get_float(attrs, "lo", -math.inf), get_float(attrs, "hi", math.inf))
-    low = info.min if lo <= float(info.min) else math.ceil(lo)
-    high = info.max if hi >= float(info.max) else math.floor(hi)
+
+    def limit(value: float, whole: Callable[[float], int]) -> int:
+        if value <= float(info.min):
+            return int(info.min)
+        return int(info.max) if value >= float(info.max) else whole(value)
+
+    low, high = limit(lo, math.ceil), limit(hi, math.floor)
     return np.asarray(np.minimum(np.maximum(x, low), high)).astype(x.dtype)
 
 
