@@ -113,7 +113,7 @@ class Resize : public Op {
       case Coordinates::asymmetric:
         return x / scale;
       case Coordinates::pytorch_half_pixel:
-        return wide == 1 ? -0.5 : (x + 0.5) / scale - 0.5;
+        return out > 1 ? (x + 0.5) / scale - 0.5 : 0.0;  // ONNX's text; onnx.reference says -0.5 here
       case Coordinates::half_pixel_symmetric:
         return double(in) / 2 * (1 - double(out) / wide) + (x + 0.5) / scale - 0.5;
       default:
