@@ -31,7 +31,16 @@ def gemm(rng: np.random.Generator, n: int, k: int, residual: bool = False, s16: 
     m = (rng.random(n) / (100 * np.sqrt(k))).astype(np.float32)
     attrs: dict[str, object] = {"y_zp": 121, "lo": 3, "hi": 250}
     if residual:
-        attrs |= {"add_za": 121, "add_zb": 9, "add_ra": 0.75, "add_rb": 0.5, "add_zp": 4, "add_lo": 4, "add_hi": 255}
+        attrs |= {
+            "add_za": 121,
+            "add_zb": 9,
+            "add_sa": 0.75,
+            "add_sb": 0.5,
+            "add_sy": 0.9,
+            "add_zp": 4,
+            "add_lo": 4,
+            "add_hi": 255,
+        }
     z = np.zeros((1, n), np.uint8) if residual else None
     inputs = [np.zeros((1, k), np.uint8), w, bias, m, z, None]
     return OneStep("QGemm", inputs, attrs, [np.zeros((1, n), np.uint8)], (1, 2, 3), ONE_THREAD), (w, bias, m)
