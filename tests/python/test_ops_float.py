@@ -160,6 +160,29 @@ def test_acc64_is_the_reference(seed: int, g: dict[str, Any], group: int, depth:
     check("MatMul", [a, b, normal(rng, 7), None], {"trans_b": 1, "acc64": 1}, constants=(1, 2))
 
 
+def transposed_chain(x: Array, w: Array, attrs: dict[str, Any], shape: tuple[int, ...]) -> Array:
+    """ConvTranspose's sum: taps (i, j, c) ascending whose input position is whole; outside the image they are zeros."""
+    one_d = x.ndim == 3
+    image, filters = as_image(x), as_image(w)
+    strides, dilations = ([1, *attrs[key]] if one_d else attrs[key] for key in ("strides", "dilations"))
+    begin = [0, attrs["pads"][0]] if one_d else attrs["pads"][:2]
+    y = np.zeros(shape, F32)
+    target = as_image(y)
+    per = filters.shape[0] // attrs["group"]
+    source = np.repeat(np.arange(attrs["group"]) * filters.shape[3], per)
+    for p, q in np.ndindex(target.shape[1:3]):
+        for i, j in np.ndindex(filters.shape[1:3]):
+            row, column = p + begin[0] - i * dilations[0], q + begin[1] - j * dilations[1]
+            if row % strides[0] or column % strides[1]:
+                continue
+            row, column = row // strides[0], column // strides[1]
+            inside = 0 <= row < image.shape[1] and 0 <= column < image.shape[2]
+            for c in range(filters.shape[3]):
+                tap = image[:, row, column, source + c] if inside else np.zeros((image.shape[0], source.size), F32)
+                target[:, p, q] = fma32(*np.broadcast_arrays(tap, filters[:, i, j, c], target[:, p, q]))
+    return y
+
+
 @some
 @given(seeds, geometry(), st.integers(1, 3), st.sampled_from([1, 3, 8]), st.sampled_from([1, 2, 17]), activations)
 def test_conv_transpose(seed: int, g: dict[str, Any], group: int, depth: int, per: int, act: dict[str, object]) -> None:
@@ -176,6 +199,7 @@ def test_conv_transpose(seed: int, g: dict[str, Any], group: int, depth: int, pe
     x, w = normal(rng, (2, *size, group * depth)), normal(rng, (group * per, *g["kernel"], depth))
     bias = normal(rng, group * per) if rng.random() < 0.5 else None
     (y,), (expected,) = run("ConvTranspose", [x, w, bias], {**attrs, **act}, (1, 2))
+    same(y, staged(transposed_chain(x, w, attrs, y.shape), bias, None, act), "ConvTranspose against one fma chain")
     weight = ops.reference("ConvTranspose", [np.abs(x), np.abs(w), None], attrs)[0]
     near(y, expected, 2e-6 + 1e-5 * (weight + 8))
 
@@ -327,6 +351,13 @@ def test_average_pool(seed: int, g: dict[str, Any], channels: int, ceil: bool, i
     attrs = {**g["attrs"], "kernel_shape": g["kernel"], "ceil_mode": int(ceil), "count_include_pad": int(include)}
     (y,), (expected,) = run("AveragePool", [x], attrs)
     near(y, expected, 1e-5)
+    image = as_image(x)
+    window = Geometry((image.shape[1], image.shape[2]), g["kernel"], attrs, x.ndim == 3)
+    total = np.zeros((2, *window.out, channels), F32)
+    for _, _, tap in window.taps(window.padded(image, 0.0)):
+        total = total + tap
+    with np.errstate(invalid="ignore"):
+        same(y, (total / window.counts(include).astype(F32)).reshape(y.shape), "AveragePool in row-major order")
 
 
 def lanes(x: Array, combine: Any, identity: float) -> Array:
@@ -412,3 +443,10 @@ def test_layer_normalization(seed: int, shape: list[int], epsilon: float) -> Non
     widest = 1.0 if scale is None else float(np.max(np.abs(scale)))
     bound = magnified.reshape(magnified.shape + (1,) * len(inner)) * (1 + 1 / spread.min()) * widest
     near(y, expected, bound + 1e-5 * (1 + np.abs(expected)))
+    rows = x.reshape(wide.shape)
+    n = F32(rows.shape[-1])
+    centred = rows - (lanes(rows, np.add, 0.0) / n)[..., None]
+    variance = lanes(centred * centred, np.add, 0.0) / n
+    replayed = (centred / np.sqrt(variance + F32(epsilon))[..., None]).reshape(y.shape)
+    replayed = replayed if scale is None else replayed * scale
+    same(y, replayed if bias is None else replayed + bias, "LayerNormalization in sixteen lanes")
