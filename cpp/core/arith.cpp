@@ -6,7 +6,8 @@
 
 namespace octavo {
 
-// x86: MXCSR bits 13-14 rounding, 15 flush-to-zero, 6 denormals-are-zero. aarch64: FPCR bits 22-23 rounding, 24 FZ, 19 FZ16.
+// x86: MXCSR bits 13-14 rounding, 15 flush-to-zero, 6 denormals-are-zero. aarch64: FPCR bits 22-23 rounding, 24 FZ, 19
+// FZ16.
 FpScope::FpScope() {
 #if defined(__x86_64__)
   const unsigned csr = _mm_getcsr();

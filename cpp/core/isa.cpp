@@ -16,13 +16,20 @@ namespace octavo {
 
 const char* name_of(Isa isa) {
   switch (isa) {
-    case Isa::scalar: return "scalar";
-    case Isa::avx2: return "avx2";
-    case Isa::avxvnni: return "avxvnni";
-    case Isa::avx512vnni: return "avx512vnni";
-    case Isa::neon: return "neon";
-    case Isa::neon_dot: return "neon_dot";
-    case Isa::neon_i8mm: return "neon_i8mm";
+    case Isa::scalar:
+      return "scalar";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avxvnni:
+      return "avxvnni";
+    case Isa::avx512vnni:
+      return "avx512vnni";
+    case Isa::neon:
+      return "neon";
+    case Isa::neon_dot:
+      return "neon_dot";
+    case Isa::neon_i8mm:
+      return "neon_i8mm";
   }
   return "unknown";
 }

@@ -114,7 +114,8 @@ class Pool {
     if (sched_getaffinity(0, sizeof mask, &mask) != 0) return;
     free = mask;
     for (int k = 0; k < threads; k++)
-      if (const int cpu = cpu_of_[k].load(std::memory_order_relaxed); cpu >= 0 && cpu < CPU_SETSIZE) CPU_CLR(cpu, &free);
+      if (const int cpu = cpu_of_[k].load(std::memory_order_relaxed); cpu >= 0 && cpu < CPU_SETSIZE)
+        CPU_CLR(cpu, &free);
     if (CPU_COUNT(&free) == 0) return;  // more threads than CPUs
     if (sched_setaffinity(0, sizeof free, &free) == 0) sched_setaffinity(0, sizeof mask, &mask);
     cpu_of_[id].store(sched_getcpu(), std::memory_order_relaxed);

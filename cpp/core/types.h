@@ -92,9 +92,9 @@ struct View {
   DType dtype = DType::none;
   Shape shape;
   int64_t pixel_pitch = 0, row_pitch = 0, image_pitch = 0;
-  Border border;           // pixels around each image that hold Op::border_fill already
-  bool external = false;   // the caller's memory: never read past its last element
-  bool constant = false;   // the plan's memory
+  Border border;          // pixels around each image that hold Op::border_fill already
+  bool external = false;  // the caller's memory: never read past its last element
+  bool constant = false;  // the plan's memory
 
   template <class T>
   T* as() const {

@@ -49,7 +49,8 @@ struct Entry {
   const void* table;
 };
 
-#define OCTAVO_KERNEL(family, Table, isa) OCTAVO_ON_##isa(Entry{#family OCTAVO_COMMA Isa::isa OCTAVO_COMMA &family##_##isa} OCTAVO_COMMA)
+#define OCTAVO_KERNEL(family, Table, isa) \
+  OCTAVO_ON_##isa(Entry{#family OCTAVO_COMMA Isa::isa OCTAVO_COMMA & family##_##isa} OCTAVO_COMMA)
 #define OCTAVO_COMMA ,
 const Entry kEntries[] = {
 #include "kernels/kernels.def"

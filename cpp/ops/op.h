@@ -39,7 +39,8 @@ struct StepDef {
   bool has(const char* key) const { return attrs.count(key) != 0; }
 };
 
-// What is known when a session is made. input(k) is null for an absent input; data is null unless the input is constant.
+// What is known when a session is made. input(k) is null for an absent input; data is null unless the input is
+// constant.
 struct BindContext {
   const StepDef& step;
   Isa isa;
@@ -75,7 +76,7 @@ struct InferContext {
 };
 
 struct RunContext {
-  View* in;       // absent inputs: data null
+  View* in;  // absent inputs: data null
   View* out;
   int inputs, outputs;
   uint8_t* scratch;  // scratch_bytes() bytes, 64-byte aligned, contents undefined

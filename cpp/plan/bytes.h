@@ -51,7 +51,8 @@ class Reader {
   uint32_t count(size_t least) {
     const auto n = get<uint32_t>();
     if (uint64_t(n) * least > uint64_t(end_ - at_))
-      fail(ErrorKind::invalid_model, "plan section is truncated or damaged: %u entries announced, too few bytes left", n);
+      fail(ErrorKind::invalid_model, "plan section is truncated or damaged: %u entries announced, too few bytes left",
+           n);
     return n;
   }
   bool done() const { return at_ == end_; }

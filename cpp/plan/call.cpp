@@ -10,7 +10,8 @@ namespace octavo {
 namespace {
 
 int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 void* at(void* base, size_t offset) { return static_cast<char*>(base) + offset; }
@@ -20,7 +21,8 @@ void* at(void* base, size_t offset) { return static_cast<char*>(base) + offset; 
 void fill_border(const View& v, uint8_t byte) {
   const size_t size = size_of(v.dtype);
   const int64_t height = v.shape[1], width = v.shape[2];
-  const size_t left = size_t(v.border.left * v.pixel_pitch) * size, right = size_t(v.border.right * v.pixel_pitch) * size;
+  const size_t left = size_t(v.border.left * v.pixel_pitch) * size,
+               right = size_t(v.border.right * v.pixel_pitch) * size;
   const size_t row = size_t(v.row_pitch) * size;
   for (int64_t n = 0; n < v.shape[0]; n++) {
     char* image = static_cast<char*>(v.data) + size_t(n * v.image_pitch) * size;
@@ -28,7 +30,8 @@ void fill_border(const View& v, uint8_t byte) {
     std::memset(top, byte, size_t(v.border.top) * row + left);
     const size_t inner = size_t(width * v.pixel_pitch) * size;
     // The right edge of one row and the left edge of the next are neighbours.
-    for (int64_t y = 0; y < height; y++) std::memset(image + size_t(y) * row + inner, byte, right + (y + 1 < height ? left : 0));
+    for (int64_t y = 0; y < height; y++)
+      std::memset(image + size_t(y) * row + inner, byte, right + (y + 1 < height ? left : 0));
     std::memset(image + size_t(height) * row - left, byte, size_t(v.border.bottom) * row);
   }
 }
@@ -40,7 +43,8 @@ void copy_dense(const View& from, void* to) {
     return;
   }
   const int rank = from.shape.rank;
-  const int64_t channels = from.shape[-1], width = rank > 1 ? from.shape[-2] : 1, height = rank > 2 ? from.shape[-3] : 1;
+  const int64_t channels = from.shape[-1], width = rank > 1 ? from.shape[-2] : 1,
+                height = rank > 2 ? from.shape[-3] : 1;
   const int64_t images = from.elements() / (channels * width * height);
   auto* out = static_cast<char*>(to);
   for (int64_t n = 0; n < images; n++)

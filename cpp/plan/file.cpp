@@ -3,8 +3,8 @@
 //   table    64 bytes a section: u32 kind, u32 flags, u64 offset, u64 size, u32 CRC-32 of its bytes, zeros
 //   sections at multiples of 64
 // Kinds: 1 PLAN (symbols, values, steps, inputs, outputs, metadata), 2 WEIGHTS (raw constants, 64-byte aligned, with
-// kSlack zero bytes after the last). A reader skips kinds it does not know, unless flag 1 ("required") is set: that is how
-// entropy-coded and sparse sections can come later.
+// kSlack zero bytes after the last). A reader skips kinds it does not know, unless flag 1 ("required") is set: that is
+// how entropy-coded and sparse sections can come later.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -28,9 +28,7 @@ constexpr uint32_t kRequired = 1;
 constexpr size_t kHeader = 64, kEntry = 64;
 constexpr uint32_t kMaxSections = 64;
 
-[[noreturn]] void damaged(const char* what) {
-  fail(ErrorKind::invalid_model, "not a readable .octavo file: %s", what);
-}
+[[noreturn]] void damaged(const char* what) { fail(ErrorKind::invalid_model, "not a readable .octavo file: %s", what); }
 
 enum AttrTag : uint8_t { kInt, kFloat, kText, kInts, kFloats };
 
@@ -223,8 +221,8 @@ void read_sections(const char* file, uint64_t bytes, Section& plan, Section& wei
   if (std::memcmp(file, kMagic, 8) != 0) damaged("it does not begin with the .octavo magic");
   const auto version = field<uint32_t>(file + 8), count = field<uint32_t>(file + 12);
   if (version != kVersion)
-    fail(ErrorKind::unsupported, "the .octavo file has version %u; this build reads version %u: update octavo or pack anew",
-         version, kVersion);
+    fail(ErrorKind::unsupported,
+         "the .octavo file has version %u; this build reads version %u: update octavo or pack anew", version, kVersion);
   if (field<uint64_t>(file + 16) != bytes) damaged("its size is not the one it records (truncated?)");
   if (count > kMaxSections || kHeader + uint64_t(count) * kEntry > bytes) damaged("its section table is out of range");
   if (field<uint32_t>(file + 24) != crc32(file + kHeader, count * kEntry)) damaged("its section table is damaged");
@@ -236,8 +234,8 @@ void read_sections(const char* file, uint64_t bytes, Section& plan, Section& wei
     Section* into = kind == kPlan ? &plan : kind == kWeights ? &weights : nullptr;
     if (into == nullptr) {
       if (flags & kRequired)
-        fail(ErrorKind::unsupported, "the .octavo file has a section of kind %u that this build cannot read: update octavo",
-             kind);
+        fail(ErrorKind::unsupported,
+             "the .octavo file has a section of kind %u that this build cannot read: update octavo", kind);
       continue;
     }
     if (into->data != nullptr) damaged("a section appears twice");
@@ -341,7 +339,8 @@ std::shared_ptr<const Plan> Plan::load(const std::string& path) {
   const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.fd < 0) fail(ErrorKind::io, "cannot open '%s': %s", path.c_str(), std::strerror(errno));
   struct stat info;
-  if (fstat(file.fd, &info) != 0 || !S_ISREG(info.st_mode)) fail(ErrorKind::io, "'%s' is not a regular file", path.c_str());
+  if (fstat(file.fd, &info) != 0 || !S_ISREG(info.st_mode))
+    fail(ErrorKind::io, "'%s' is not a regular file", path.c_str());
   if (info.st_size < int64_t(kHeader)) damaged("it is shorter than the header");
   auto map = std::make_shared<Mapping>();
   map->size = size_t(info.st_size);

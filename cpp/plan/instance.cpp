@@ -15,11 +15,11 @@ constexpr int64_t kMaxElements = int64_t(1) << 40;
 void check_size(const StepDef& step, const Shape& s) {
   int64_t n = 1;
   bool bad = s.rank < 0 || s.rank > kMaxRank;
-  for (int i = 0; !bad && i < s.rank; i++)
-    bad = s[i] < 0 || __builtin_mul_overflow(n, s[i], &n) || n > kMaxElements;
+  for (int i = 0; !bad && i < s.rank; i++) bad = s[i] < 0 || __builtin_mul_overflow(n, s[i], &n) || n > kMaxElements;
   if (bad)
-    fail(ErrorKind::invalid_argument, "%s node '%s': its output would be larger than this engine allows; check the input shapes",
-         step.op.c_str(), step.name.c_str());
+    fail(ErrorKind::invalid_argument,
+         "%s node '%s': its output would be larger than this engine allows; check the input shapes", step.op.c_str(),
+         step.name.c_str());
 }
 
 }  // namespace
@@ -307,8 +307,8 @@ void Instance::lay_out() {
       block_of[r] = int32_t(blocks.size());
       const View& view = places_[r].view;
       Block b;
-      b.bytes = view.border.empty() ? view.bytes()
-                                    : size_t(view.image_pitch * view.shape[0]) * size_of(view.dtype) + kSlack;
+      b.bytes =
+          view.border.empty() ? view.bytes() : size_t(view.image_pitch * view.shape[0]) * size_of(view.dtype) + kSlack;
       b.first = first, b.last = last;
       blocks.push_back(b);
     }

@@ -15,10 +15,10 @@ struct Program {
   std::shared_ptr<const Plan> plan;
   Isa isa = Isa::scalar;
   int threads = 1;
-  std::vector<std::unique_ptr<Op>> ops;    // one a step; null for Python steps
-  std::vector<std::vector<int>> readers;   // value -> steps that read it
-  std::vector<int32_t> writer;             // value -> step, or -1
-  std::vector<char> is_output;             // value -> is a graph output
+  std::vector<std::unique_ptr<Op>> ops;   // one a step; null for Python steps
+  std::vector<std::vector<int>> readers;  // value -> steps that read it
+  std::vector<int32_t> writer;            // value -> step, or -1
+  std::vector<char> is_output;            // value -> is a graph output
 
   View constant(int32_t value) const {
     const int32_t c = plan->values[value].constant;
@@ -39,9 +39,9 @@ enum class Home : uint8_t {
 
 struct Place {
   Home home = Home::unknown;
-  int32_t slot = -1;   // input or output number, or block
-  size_t offset = 0;   // bytes from the start of the slot
-  View view;           // shape and pitches are final; data is set for `known` only
+  int32_t slot = -1;  // input or output number, or block
+  size_t offset = 0;  // bytes from the start of the slot
+  View view;          // shape and pitches are final; data is set for `known` only
 };
 
 struct BorderFill {
@@ -57,8 +57,8 @@ class Instance {
   const std::vector<Place>& places() const { return places_; }
   // Steps that run before dynamic_from(), in order (aliases, folded and fully placed concat steps are left out).
   const std::vector<int32_t>& schedule() const { return schedule_; }
-  const std::vector<std::vector<BorderFill>>& fills() const { return fills_; }  // per step, before it runs
-  const std::vector<size_t>& scratch_offset() const { return scratch_offset_; } // per step, in the arena
+  const std::vector<std::vector<BorderFill>>& fills() const { return fills_; }   // per step, before it runs
+  const std::vector<size_t>& scratch_offset() const { return scratch_offset_; }  // per step, in the arena
   int dynamic_from() const { return dynamic_from_; }
   size_t arena_bytes() const { return arena_bytes_; }
   // Output k's place lies in the caller's buffer already (else the session copies it there).
@@ -81,7 +81,7 @@ class Instance {
   std::vector<int32_t> parent_;        // storage shared with that value (aliases, in place, concat), or -1
   std::vector<size_t> parent_offset_;  // bytes into the parent's storage
   std::vector<char> skipped_;          // steps with nothing to do
-  std::vector<char> pinned_;           // values whose layout was chosen (output, concat part, border): no in-place games
+  std::vector<char> pinned_;  // values whose layout was chosen (output, concat part, border): no in-place games
   std::vector<int32_t> schedule_;
   std::vector<std::vector<BorderFill>> fills_;
   std::vector<size_t> scratch_offset_;

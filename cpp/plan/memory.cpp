@@ -36,7 +36,8 @@ size_t place_blocks(std::vector<Block>& blocks) {
     neighbours.clear();
     for (const Block* p : placed)
       if (p->first <= b.last && b.first <= p->last) neighbours.push_back(p);
-    std::sort(neighbours.begin(), neighbours.end(), [](const Block* a, const Block* c) { return a->offset < c->offset; });
+    std::sort(neighbours.begin(), neighbours.end(),
+              [](const Block* a, const Block* c) { return a->offset < c->offset; });
     b.offset = best_gap(neighbours, b.bytes);
     arena = std::max(arena, b.offset + b.bytes);
     placed.push_back(&b);

@@ -13,7 +13,8 @@ struct Block {
   size_t offset = 0;            // result
 };
 
-// Largest first, each into the smallest gap that fits among the blocks whose lifetimes meet its own. Returns arena bytes.
+// Largest first, each into the smallest gap that fits among the blocks whose lifetimes meet its own. Returns arena
+// bytes.
 size_t place_blocks(std::vector<Block>& blocks);
 
 }  // namespace octavo

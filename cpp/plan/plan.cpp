@@ -14,7 +14,8 @@ namespace {
 void check_value(const Plan& plan, const ValueDef& v) {
   const std::string name = "value '" + v.name + "'";
   if (size_of(v.dtype) == 0) malformed(name + " has a dtype this build does not hold");
-  if (v.rank < -1 || v.rank > kMaxRank) malformed(name + " has rank " + std::to_string(v.rank) + "; at most 8 is allowed");
+  if (v.rank < -1 || v.rank > kMaxRank)
+    malformed(name + " has rank " + std::to_string(v.rank) + "; at most 8 is allowed");
   if (v.rank >= 0 && int(v.dims.size()) != v.rank) malformed(name + ": rank and dimensions disagree");
   for (const Dim& d : v.dims) {
     if (d.symbol < -1 || d.symbol >= int32_t(plan.symbols.size())) malformed(name + " names an unknown symbol");
@@ -22,7 +23,8 @@ void check_value(const Plan& plan, const ValueDef& v) {
   }
   if (v.constant < -1 || v.constant >= int32_t(plan.constants.size())) malformed(name + " names an unknown constant");
   if (v.constant >= 0 && plan.constants[v.constant].dtype != v.dtype) malformed(name + ": constant of another dtype");
-  if (v.constant >= 0 && plan.constants[v.constant].shape.rank != v.rank) malformed(name + ": constant of another rank");
+  if (v.constant >= 0 && plan.constants[v.constant].shape.rank != v.rank)
+    malformed(name + ": constant of another rank");
 }
 
 }  // namespace

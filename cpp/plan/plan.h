@@ -41,8 +41,8 @@ class Plan {
   std::vector<OutputDef> outputs;
   std::map<std::string, std::string> metadata;
 
-  // Error(invalid_model) naming the offender unless every index, rank and dtype is in order, every value is written once
-  // and before it is read, and every operator is known.
+  // Error(invalid_model) naming the offender unless every index, rank and dtype is in order, every value is written
+  // once and before it is read, and every operator is known.
   void validate() const;
   // The name of a step that only Python can run, or "".
   std::string python_step() const;

@@ -43,7 +43,8 @@ void Session::check_shapes(const std::vector<Shape>& shapes) const {
     for (int i = 0; i < def.rank; i++) {
       const Dim& d = def.dims[i];
       const int64_t n = shapes[k][i];
-      if (n < 0) fail(ErrorKind::invalid_argument, "input '%s' has a negative dimension: %s", def.name.c_str(), got.c_str());
+      if (n < 0)
+        fail(ErrorKind::invalid_argument, "input '%s' has a negative dimension: %s", def.name.c_str(), got.c_str());
       if (d.symbol < 0) {
         if (d.size >= 0 && d.size != n)
           fail(ErrorKind::invalid_argument, "input '%s' should have shape %s, but has %s (dimension %d)",
@@ -51,8 +52,10 @@ void Session::check_shapes(const std::vector<Shape>& shapes) const {
         continue;
       }
       if (bound[d.symbol] >= 0 && bound[d.symbol] != n)
-        fail(ErrorKind::invalid_argument, "dimension '%s' is %lld in input '%s' but %lld in input '%s'; they must agree",
-             p.symbols[d.symbol].c_str(), (long long)bound[d.symbol], bound_by[d.symbol], (long long)n, def.name.c_str());
+        fail(ErrorKind::invalid_argument,
+             "dimension '%s' is %lld in input '%s' but %lld in input '%s'; they must agree",
+             p.symbols[d.symbol].c_str(), (long long)bound[d.symbol], bound_by[d.symbol], (long long)n,
+             def.name.c_str());
       bound[d.symbol] = n;
       bound_by[d.symbol] = def.name.c_str();
     }

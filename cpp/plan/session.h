@@ -26,8 +26,8 @@ using HostStep = std::function<std::vector<HostTensor>(int callback, const std::
 using Observer = std::function<void(int32_t value, const View& view)>;
 
 struct SessionOptions {
-  std::string isa;      // "": OCTAVO_ISA or the best
-  int threads = 0;      // 0: default_threads()
+  std::string isa;  // "": OCTAVO_ISA or the best
+  int threads = 0;  // 0: default_threads()
   bool profile = false;
   HostStep host;
 };

@@ -25,7 +25,8 @@ DType core_dtype(const py::dtype& t) {
 }
 
 Shape shape_of(const py::array& a) {
-  if (a.ndim() > kMaxRank) fail(ErrorKind::unsupported, "arrays of more than %d dimensions are not supported", kMaxRank);
+  if (a.ndim() > kMaxRank)
+    fail(ErrorKind::unsupported, "arrays of more than %d dimensions are not supported", kMaxRank);
   Shape s;
   s.rank = int(a.ndim());
   for (int i = 0; i < s.rank; i++) s[i] = a.shape(i);
@@ -37,7 +38,8 @@ py::array empty_array(DType t, const Shape& s) {
 }
 
 py::array array_over(const View& v, py::handle base) {
-  return py::array(numpy_dtype(v.dtype), std::vector<py::ssize_t>(v.shape.dim, v.shape.dim + v.shape.rank), v.data, base);
+  return py::array(numpy_dtype(v.dtype), std::vector<py::ssize_t>(v.shape.dim, v.shape.dim + v.shape.rank), v.data,
+                   base);
 }
 
 View view_of(const py::array& a) {

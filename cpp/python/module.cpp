@@ -8,12 +8,18 @@ namespace {
 
 const char* class_of(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::invalid_argument: return "InvalidArgument";
-    case ErrorKind::invalid_model: return "InvalidModel";
-    case ErrorKind::unsupported: return "Unsupported";
-    case ErrorKind::out_of_memory: return "OutOfMemory";
-    case ErrorKind::io: return "IoError";
-    case ErrorKind::internal: return "Error";
+    case ErrorKind::invalid_argument:
+      return "InvalidArgument";
+    case ErrorKind::invalid_model:
+      return "InvalidModel";
+    case ErrorKind::unsupported:
+      return "Unsupported";
+    case ErrorKind::out_of_memory:
+      return "OutOfMemory";
+    case ErrorKind::io:
+      return "IoError";
+    case ErrorKind::internal:
+      return "Error";
   }
   return "Error";
 }

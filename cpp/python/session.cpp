@@ -59,8 +59,9 @@ std::vector<py::array> take_inputs(const Plan& plan, const py::sequence& feeds) 
       fail(ErrorKind::invalid_argument, "input '%s' should be a numpy array", def.name.c_str());
     const auto a = py::reinterpret_borrow<py::array>(feed);
     if (!numpy_dtype(def.dtype).equal(a.dtype()))
-      fail(ErrorKind::invalid_argument, "input '%s' should have dtype %s, but has %s; convert it with .astype(numpy.%s)",
-           def.name.c_str(), name_of(def.dtype), py::str(a.dtype()).cast<std::string>().c_str(), name_of(def.dtype));
+      fail(ErrorKind::invalid_argument,
+           "input '%s' should have dtype %s, but has %s; convert it with .astype(numpy.%s)", def.name.c_str(),
+           name_of(def.dtype), py::str(a.dtype()).cast<std::string>().c_str(), name_of(def.dtype));
     const int want = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
     arrays.push_back((a.flags() & want) == want ? a : py::array::ensure(a.attr("copy")(), py::array::c_style));
   }
@@ -80,10 +81,11 @@ py::array check_out(const Plan& plan, int k, const Shape& shape, const py::objec
   if (!py::isinstance<py::array>(given))
     fail(ErrorKind::invalid_argument, "out= for output '%s' should be a numpy array", o.name.c_str());
   const auto a = py::reinterpret_borrow<py::array>(given);
-  if (!numpy_dtype(dtype).equal(a.dtype()) || shape_of(a) != shape || !(a.flags() & py::array::c_style) || !a.writeable())
+  if (!numpy_dtype(dtype).equal(a.dtype()) || shape_of(a) != shape || !(a.flags() & py::array::c_style) ||
+      !a.writeable())
     fail(ErrorKind::invalid_argument,
-         "out= for output '%s' should be a writable C-contiguous %s array of shape %s, but is %s of shape %s", o.name.c_str(),
-         name_of(dtype), py::str(empty_array(dtype, shape).attr("shape")).cast<std::string>().c_str(),
+         "out= for output '%s' should be a writable C-contiguous %s array of shape %s, but is %s of shape %s",
+         o.name.c_str(), name_of(dtype), py::str(empty_array(dtype, shape).attr("shape")).cast<std::string>().c_str(),
          py::str(a.dtype()).cast<std::string>().c_str(), py::str(a.attr("shape")).cast<std::string>().c_str());
   return a;
 }
@@ -103,7 +105,8 @@ std::vector<int> wanted_outputs(const Plan& plan, const py::object& outputs) {
 }
 
 // Arrays for the wanted outputs whose shape is known, set on the call; the others are null until after the run.
-std::vector<py::object> set_outputs(const Plan& plan, Call& call, const std::vector<int>& wanted, const py::object& out) {
+std::vector<py::object> set_outputs(const Plan& plan, Call& call, const std::vector<int>& wanted,
+                                    const py::object& out) {
   std::vector<py::object> arrays;
   if (!out.is_none() && py::len(out) != wanted.size())
     fail(ErrorKind::invalid_argument, "out= should hold one entry an output: %zu", wanted.size());
@@ -197,7 +200,8 @@ class BoundRun {
   bool late_ = false;
 };
 
-py::list observe(Session& s, const py::sequence& feeds, const std::vector<int32_t>& values, const py::function& callback) {
+py::list observe(Session& s, const py::sequence& feeds, const std::vector<int32_t>& values,
+                 const py::function& callback) {
   const std::vector<py::array> inputs = take_inputs(s.plan(), feeds);
   std::vector<char> watched(s.plan().values.size(), 0);
   for (int32_t v : values) {
@@ -263,11 +267,12 @@ void bind_session(py::module_& m) {
            py::arg("plan"), py::arg("isa") = "", py::arg("threads") = 0, py::arg("profile") = false,
            py::arg("callbacks") = std::vector<py::function>())
       .def("run", &run, py::arg("feeds"), py::arg("outputs") = py::none(), py::arg("out") = py::none())
-      .def("bind",
-           [](const py::object& self, const py::sequence& feeds, const py::object& out) {
-             return std::make_unique<BoundRun>(self, feeds, out);
-           },
-           py::arg("feeds"), py::arg("out") = py::none())
+      .def(
+          "bind",
+          [](const py::object& self, const py::sequence& feeds, const py::object& out) {
+            return std::make_unique<BoundRun>(self, feeds, out);
+          },
+          py::arg("feeds"), py::arg("out") = py::none())
       .def("observe", &observe, py::arg("feeds"), py::arg("values"), py::arg("callback"))
       .def("steps_info", &step_infos, py::arg("shapes") = py::none())
       .def("profile", [](Session& s) { return step_infos(s, py::none()); })

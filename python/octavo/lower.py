@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from octavo.errors import InvalidArgument, Unsupported
 from octavo.ir import PLAN, Graph, Node, Value
 from octavo.onnx_import import element_type, import_model

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from isa_guard import EXPECTED, unexercised
 from octavo import _core
 

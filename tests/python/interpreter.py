@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+
 from octavo.lower import Compiled, compile_model
 from octavo.ops import reference
 

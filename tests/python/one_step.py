@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from octavo import _core, ops
 from octavo.ops.cast import DTYPES
 

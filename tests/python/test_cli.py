@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import octavo
 import onnx
 import pytest
+
+import octavo
 from octavo.cli import main
 from small_models import float_net, one_of, quantized_net, two_inputs, with_python_step
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+
 from small_models import quantized_net
 
 ROOT = Path(__file__).parents[2]

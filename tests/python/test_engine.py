@@ -9,9 +9,10 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import octavo
 import onnx
 import pytest
+
+import octavo
 from octavo import engine
 from small_models import float_net, float_reference, one_of, quantized_net, two_inputs, with_python_step
 

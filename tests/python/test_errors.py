@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import octavo
 import onnx
 import pytest
+
+import octavo
 from small_models import float_net, one_of, quantized_net, two_inputs
 
 X = np.zeros((2, 4), np.float32)

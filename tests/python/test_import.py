@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
 from interpreter import compiled, run
 from octavo import errors
 from octavo.onnx_import import import_model
-from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 X = np.linspace(-3, 3, 24).astype(np.float32).reshape(2, 3, 4)
 

@@ -11,12 +11,13 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
 from interpreter import compiled, run
 from octavo import errors
 from octavo.ops import reference
 from octavo.passes import tables
-from onnx import helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 
 @pytest.fixture(autouse=True)

@@ -39,12 +39,30 @@ enum class ElementType : uint8_t {
 
 template <class T>
 struct element_type;
-template <> struct element_type<float> { static constexpr ElementType value = ElementType::float32; };
-template <> struct element_type<uint8_t> { static constexpr ElementType value = ElementType::uint8; };
-template <> struct element_type<int8_t> { static constexpr ElementType value = ElementType::int8; };
-template <> struct element_type<int32_t> { static constexpr ElementType value = ElementType::int32; };
-template <> struct element_type<int64_t> { static constexpr ElementType value = ElementType::int64; };
-template <> struct element_type<double> { static constexpr ElementType value = ElementType::float64; };
+template <>
+struct element_type<float> {
+  static constexpr ElementType value = ElementType::float32;
+};
+template <>
+struct element_type<uint8_t> {
+  static constexpr ElementType value = ElementType::uint8;
+};
+template <>
+struct element_type<int8_t> {
+  static constexpr ElementType value = ElementType::int8;
+};
+template <>
+struct element_type<int32_t> {
+  static constexpr ElementType value = ElementType::int32;
+};
+template <>
+struct element_type<int64_t> {
+  static constexpr ElementType value = ElementType::int64;
+};
+template <>
+struct element_type<double> {
+  static constexpr ElementType value = ElementType::float64;
+};
 
 // A dense row-major array that owns its memory (shared between copies).
 class Tensor {
@@ -80,8 +98,8 @@ struct TensorInfo {
 };
 
 struct ModelOptions {
-  std::string isa;      // "": the environment's OCTAVO_ISA, else the best this CPU has
-  int threads = 0;      // 0: one a usable CPU
+  std::string isa;  // "": the environment's OCTAVO_ISA, else the best this CPU has
+  int threads = 0;  // 0: one a usable CPU
 };
 
 class Model {
