@@ -1,6 +1,6 @@
 """Train octavo's demo network on Fashion-MNIST and export it to ONNX.
 
-The network is a small depthwise-separable CNN with residual connections (about 71,000 weights, 4.5 million
+The network is a small depthwise-separable CNN with residual connections (about 72,000 weights, 4.5 million
 multiply-adds an image). The script trains it with PyTorch on one CPU core, folds each batch normalization into the
 convolution before it, and writes the folded weights as a small, readable ONNX graph:
 
@@ -9,7 +9,7 @@ convolution before it, and writes the folded weights as a small, readable ONNX g
 
 ``--quantize`` adds the int8 form of the same graph in standard ONNX QDQ: uint8 activations, int8 weights symmetric
 per output channel, int32 biases. It calls onnxruntime's ``quantize_static``, an independent quantizer, so the demo
-shows octavo running a model that others produced; use ``octavo.quantize`` for your own models.
+shows octavo running a model that others produced.
 ``--package DIR`` also copies the models and the first 1,000 test images to DIR, the form ``octavo demo`` reads.
 
     python examples/train_fashion.py --out build/fashion --quantize

@@ -60,7 +60,7 @@ def run_demo(output: str | None, threads: int | None, as_json: bool) -> int:
     picture = _check_output(Path(output or DEFAULT_PICTURE))
     images, labels, classes = load_test_images()
     results = _measure(images, labels, threads)
-    _draw(results, images, labels, classes).save(picture)
+    _save(_draw(results, images, labels, classes), picture)
     if as_json:
         print(json.dumps(_as_json(results, len(labels), threads, picture)))
     else:
@@ -213,6 +213,15 @@ def _check_output(path: Path) -> Path:
     return path
 
 
+def _save(canvas: Any, path: Path) -> None:
+    from . import Error
+
+    try:
+        canvas.save(path)
+    except OSError as error:
+        raise Error(f"octavo demo cannot write its picture to {path}: {error.strerror or error}") from error
+
+
 def _draw(
     results: list[Result], images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], classes: list[str]
 ) -> Any:
@@ -220,8 +229,8 @@ def _draw(
     from .report.picture import Canvas
 
     canvas = Canvas(*PICTURE_SIZE, background=PAPER)
-    canvas.text(MARGIN, 84, "octavo", 40, INK, 1.35)
-    canvas.text(MARGIN + 258, 84, f"Fashion-MNIST, {len(labels):,} test images", 14, SOFT, 1.15)
+    width = canvas.text(MARGIN, 84, "octavo", 40, INK, 1.35)
+    canvas.text(MARGIN + width + 28, 84, f"Fashion-MNIST, {len(labels):,} test images", 14, SOFT, 1.15)
     _draw_figures(canvas, results)
     _draw_images(canvas, results[1].predictions, images, labels, classes)
     return canvas
