@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-import isa_guard
 import pytest
+
+import isa_guard
 from octavo import ops
 
 ROOT = Path(__file__).resolve().parents[2]
