@@ -15,7 +15,7 @@ demo: $(VENV)/installed          ## install octavo and classify 1,000 images wit
 test: test-native test-python    ## the whole suite
 
 test-python: $(VENV)/test-tools
-	$(BIN)/python -m pytest -q
+	OCTAVO_EXPECT_ISA=$$($(BIN)/python -c 'from octavo import _core; print(_core.best_isa())') $(BIN)/python -m pytest -q
 
 test-native: native              ## the C++ programs, without Python
 	cd $(BUILD) && $(abspath $(BIN))/ctest --output-on-failure
