@@ -156,7 +156,14 @@ void add_rest(Builder& b) {
   const Attr zero = int64_t(0), middle = int64_t(128), top = int64_t(255);
   b.simple(bytes, "QAdd",
            {"QAdd",
-            {{"za", middle}, {"zb", middle}, {"ra", 0.7}, {"rb", 0.6}, {"zp", middle}, {"lo", zero}, {"hi", top}},
+            {{"za", middle},
+             {"zb", middle},
+             {"sa", 0.07},
+             {"sb", 0.06},
+             {"sy", 0.1},
+             {"zp", middle},
+             {"lo", zero},
+             {"hi", top}},
             {bytes_operand(r, DType::u8, image), bytes_operand(r, DType::u8, image)},
             DType::u8,
             4});

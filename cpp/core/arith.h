@@ -28,13 +28,15 @@ inline int32_t mul_add_wrap(int32_t acc, int32_t a, int32_t b) {
   return int32_t(uint32_t(acc) + uint32_t(a) * uint32_t(b));
 }
 
-// Quantized addition: clamp(rne(fl(fl((a - za) * ra) + fl((b - zb) * rb))) + zp, lo, hi), ra = fl(sa / sy), rb = fl(sb / sy).
+// Quantized addition: clamp(rne(fl(fl(fl((a - za) * sa) + fl((b - zb) * sb)) / sy)) + zp, lo, hi). That is ONNX's
+// DequantizeLinear, Add, QuantizeLinear to the letter, a true division included: folding sa / sy would decide ties
+// otherwise.
 struct AddParams {
   int32_t za, zb, zp, lo, hi;
-  float ra, rb;
+  float sa, sb, sy;
 };
 inline int32_t quantized_add(int32_t a, int32_t b, const AddParams& p) {
-  return quantize_value(float(a - p.za) * p.ra + float(b - p.zb) * p.rb, p.zp, p.lo, p.hi);
+  return quantize_value((float(a - p.za) * p.sa + float(b - p.zb) * p.sb) / p.sy, p.zp, p.lo, p.hi);
 }
 
 // Sets round-to-nearest-even and flush-to-zero off for this thread; restores the former state.

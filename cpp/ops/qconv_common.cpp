@@ -4,25 +4,13 @@
 
 #include "ops/copy.h"
 #include "ops/qconv.h"
+#include "ops/quantized_attrs.h"
 
 namespace octavo {
 namespace {
 
 constexpr int64_t kMaxStep = int64_t(1) << 20;   // largest stride, dilation or pad that is taken seriously
 constexpr int64_t kMaxBytes = int64_t(1) << 40;  // largest tensor
-
-int32_t byte_attr(const BindContext& ctx, const char* key, int64_t otherwise) {
-  const int64_t v = ctx.step.i(key, otherwise);
-  if (v < 0 || v > 255)
-    ctx.fail("attribute %s is %lld; quantized activations are u8, so it must lie in [0, 255]", key, (long long)v);
-  return int32_t(v);
-}
-
-float finite_attr(const BindContext& ctx, const char* key) {
-  const float v = float(ctx.step.f(key));
-  if (!std::isfinite(v)) ctx.fail("attribute %s is not finite", key);
-  return v;
-}
 
 std::vector<int64_t> list_attr(const BindContext& ctx, const char* key, size_t n, int64_t otherwise, int64_t least) {
   std::vector<int64_t> v = ctx.step.ints(key, std::vector<int64_t>(n, otherwise));
@@ -38,22 +26,23 @@ std::vector<int64_t> list_attr(const BindContext& ctx, const char* key, size_t n
 
 QEpilogue parse_q_epilogue(const BindContext& ctx) {
   QEpilogue e;
-  e.x_zp = byte_attr(ctx, "x_zp", 0);
-  e.y_zp = byte_attr(ctx, "y_zp", 0);
-  e.lo = byte_attr(ctx, "lo", 0);
-  e.hi = byte_attr(ctx, "hi", 255);
+  e.x_zp = byte_attribute(ctx, "x_zp", 0);
+  e.y_zp = byte_attribute(ctx, "y_zp", 0);
+  e.lo = byte_attribute(ctx, "lo", 0);
+  e.hi = byte_attribute(ctx, "hi", 255);
   if (e.lo > e.hi) ctx.fail("lo (%d) is above hi (%d)", e.lo, e.hi);
   e.out_f32 = ctx.step.i("out_f32", 0) != 0;
   if (ctx.has(4)) {
     ctx.need(4, DType::u8);
     e.has_z = true;
-    e.add.za = byte_attr(ctx, "add_za", 0);
-    e.add.zb = byte_attr(ctx, "add_zb", 0);
-    e.add.zp = byte_attr(ctx, "add_zp", 0);
-    e.add.lo = byte_attr(ctx, "add_lo", 0);
-    e.add.hi = byte_attr(ctx, "add_hi", 255);
-    e.add.ra = finite_attr(ctx, "add_ra");
-    e.add.rb = finite_attr(ctx, "add_rb");
+    e.add.za = byte_attribute(ctx, "add_za", 0);
+    e.add.zb = byte_attribute(ctx, "add_zb", 0);
+    e.add.zp = byte_attribute(ctx, "add_zp", 0);
+    e.add.lo = byte_attribute(ctx, "add_lo", 0);
+    e.add.hi = byte_attribute(ctx, "add_hi", 255);
+    e.add.sa = finite_attribute(ctx, "add_sa");
+    e.add.sb = finite_attribute(ctx, "add_sb");
+    e.add.sy = positive_attribute(ctx, "add_sy");
     if (e.add.lo > e.add.hi) ctx.fail("add_lo (%d) is above add_hi (%d)", e.add.lo, e.add.hi);
   }
   if (ctx.has(5)) {

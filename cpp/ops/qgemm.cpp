@@ -28,7 +28,7 @@ GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const float* m, 
   g.m = m;
   if (e.has_z && z) {
     g.z = z->as<uint8_t>();
-    g.add = {e.add.za, e.add.zb, e.add.zp, e.add.lo, e.add.hi, e.add.ra, e.add.rb};
+    g.add = {e.add.za, e.add.zb, e.add.zp, e.add.lo, e.add.hi, e.add.sa, e.add.sb, e.add.sy};
   }
   return g;
 }

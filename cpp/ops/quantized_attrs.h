@@ -20,6 +20,13 @@ inline float finite_attribute(const BindContext& ctx, const char* key) {
   return v;
 }
 
+// A scale that divides.
+inline float positive_attribute(const BindContext& ctx, const char* key) {
+  const float v = finite_attribute(ctx, key);
+  if (!(v > 0)) ctx.fail("attribute %s is %g as a float32; a scale that divides must be above 0", key, double(v));
+  return v;
+}
+
 // Zero point and clamp of an output.
 struct OutputRange {
   int32_t zp, lo, hi;

@@ -43,8 +43,9 @@ void add_quantized_output(Case& c, Random& r, const Operand& residual_like, bool
   if (residual) {
     c.step.attrs["add_za"] = c.step.attrs["y_zp"];
     c.step.attrs["add_zb"] = r.between(0, 255);
-    c.step.attrs["add_ra"] = double(r.real(0.2f, 1.5f));
-    c.step.attrs["add_rb"] = double(r.real(0.2f, 1.5f));
+    c.step.attrs["add_sa"] = double(r.real(0.02f, 0.15f));
+    c.step.attrs["add_sb"] = double(r.real(0.02f, 0.15f));
+    c.step.attrs["add_sy"] = double(r.real(0.05f, 0.2f));
     c.step.attrs["add_zp"] = r.between(0, 255);
     c.step.attrs["add_lo"] = int64_t(0);
     c.step.attrs["add_hi"] = int64_t(255);

@@ -129,8 +129,9 @@ void add_quantized(Random& r, Cases& cases, int scale) {
     const bool same = one_in(r, 2);
     Attrs add = {{"za", r.between(0, 255)},
                  {"zb", r.between(0, 255)},
-                 {"ra", double(r.real(0.01f, 3))},
-                 {"rb", double(r.real(0.01f, 3))},
+                 {"sa", double(r.real(0.01f, 1))},
+                 {"sb", double(r.real(0.01f, 1))},
+                 {"sy", double(one_in(r, 2) ? 0.25f : r.real(0.01f, 1))},  // a power of two: ties
                  {"zp", r.between(0, 255)},
                  {"lo", int64_t(0)},
                  {"hi", int64_t(255)}};

@@ -52,8 +52,14 @@ struct Data {
       m.push_back(l.extreme ? (i & 2 ? 3.0e38f : -2.5f) : float(rng.between(1, 1000)) * 1e-5f);
     }
     zp = int32_t(rng.between(0, 255)), lo = int32_t(rng.between(0, 60)), hi = int32_t(rng.between(180, 255));
-    add = {
-        int32_t(rng.between(0, 255)), int32_t(rng.between(0, 255)), int32_t(rng.between(0, 255)), 3, 250, 0.7f, 0.4f};
+    add = {int32_t(rng.between(0, 255)),
+           int32_t(rng.between(0, 255)),
+           int32_t(rng.between(0, 255)),
+           3,
+           250,
+           0.21f,
+           0.12f,
+           0.3f};
   }
 };
 
@@ -71,7 +77,7 @@ int32_t accumulate(const Layer& l, const Data& d, int64_t n, int64_t y, int64_t 
 
 std::vector<uint8_t> expected(const Layer& l, const Data& d, const std::vector<uint8_t>& blank) {
   std::vector<uint8_t> out = blank;
-  const AddParams add = {d.add.za, d.add.zb, d.add.zp, d.add.lo, d.add.hi, d.add.ra, d.add.rb};
+  const AddParams add = {d.add.za, d.add.zb, d.add.zp, d.add.lo, d.add.hi, d.add.sa, d.add.sb, d.add.sy};
   const int64_t pixels = l.images * l.out_h() * l.out_w(), pitch = l.c + l.gap_y;
   for (int64_t p = 0; p < pixels; p++)
     for (int64_t c = 0; c < l.c; c++) {

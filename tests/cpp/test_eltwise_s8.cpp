@@ -69,12 +69,13 @@ bool same(const std::vector<float>& a, const std::vector<float>& b) {
 void elementwise(int64_t rows, int64_t cols) {
   const int64_t gap = rng.between(0, 2), ld = cols + gap, n = rows * ld;
   const std::vector<uint8_t> a = bytes(n), b = bytes(n), blank(size_t(n) + 64, 0xA5);
-  const float ratios[] = {0.7f, 1.0f, 0.0f, -3.25f, 0.5f, 1e-30f, 3e38f, -3e38f};
+  const float scales[] = {0.7f, 1.0f, 0.0f, -3.25f, 0.5f, 1e-30f, 3e38f, -3e38f, 3e-43f, -0.03f};
+  const float steps[] = {0.35f, 1.0f, 0.5f, 2.0f, 0.013f, 1e-30f, 3e38f, 4e-43f};
   const AddParams p = {int32_t(rng.between(0, 255)), int32_t(rng.between(0, 255)),   int32_t(rng.between(0, 255)),
-                       int32_t(rng.between(0, 100)), int32_t(rng.between(100, 255)), ratios[rng.between(0, 7)],
-                       ratios[rng.between(0, 7)]};
-  const AddS8Params add = {p.za, p.zb, p.zp, p.lo, p.hi, p.ra, p.rb};
-  const MulS8Params mul = {p.za, p.zb, p.zp, p.lo, p.hi, p.ra == 3e38f ? 3e38f : p.ra * 0.01f};
+                       int32_t(rng.between(0, 100)), int32_t(rng.between(100, 255)), scales[rng.between(0, 9)],
+                       scales[rng.between(0, 9)],    steps[rng.between(0, 7)]};
+  const AddS8Params add = {p.za, p.zb, p.zp, p.lo, p.hi, p.sa, p.sb, p.sy};
+  const MulS8Params mul = {p.za, p.zb, p.zp, p.lo, p.hi, p.sa == 3e38f ? 3e38f : p.sa * 0.01f};
   // b as it is, one row for all, one value a row.
   for (int kind = 0; kind < 3; kind++) {
     std::vector<uint8_t> sum = blank, product = blank;

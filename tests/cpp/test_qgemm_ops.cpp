@@ -173,8 +173,9 @@ void convolution(Isa isa, Random& r, int round) {
                   {"out_f32", int64_t(f32)},
                   {"add_za", int64_t(y_zp)},
                   {"add_zb", int64_t(9)},
-                  {"add_ra", 0.8},
-                  {"add_rb", 0.45},
+                  {"add_sa", 0.08},
+                  {"add_sb", 0.045},
+                  {"add_sy", 0.1},
                   {"add_zp", int64_t(70)},
                   {"add_lo", int64_t(70)},
                   {"add_hi", int64_t(255)}};
@@ -203,7 +204,7 @@ void convolution(Isa isa, Random& r, int round) {
   if (strided_out) t.out.make_strided(4, {1, 1, 1, 1}, 0xEE);
   t.run(int(r.between(1, 2)));
 
-  const AddParams add = {y_zp, 9, 70, 70, 255, 0.8f, 0.45f};
+  const AddParams add = {y_zp, 9, 70, 70, 255, 0.08f, 0.045f, 0.1f};
   const int64_t oh = one_d ? 1 : ys[1], ow = ys[-2];
   bool ok = true;
   for (int64_t i = 0; i < n; i++)
@@ -382,12 +383,14 @@ void dynamic(Isa isa, Random& r) {
 // Hostile attributes and shapes are refused by name, not run.
 void refusals() {
   Tensor x(DType::u8, shape({1, 5, 5, 4}), true), w(DType::s8, shape({8, 3, 3, 4}), false, true),
-      m(DType::f32, shape({8}), false, true);
+      m(DType::f32, shape({8}), false, true), z(DType::u8, shape({1, 3, 3, 8}), true);
+  bool residual = false;
   auto refused = [&](std::map<std::string, Attr> attrs) {
     Runner t;
     t.step.op = "QConv", t.step.name = "bad";
     t.step.attrs = std::move(attrs);
     t.in = {&x, &w, nullptr, &m};
+    if (residual) t.in.push_back(&z);
     t.out.v.dtype = DType::u8;
     try {
       t.op = make_QConv(t.context(Isa::scalar));
@@ -411,6 +414,15 @@ void refusals() {
   CHECK(refused({{"x_zp", int64_t(256)}}));
   CHECK(refused({{"lo", int64_t(9)}, {"hi", int64_t(8)}}));
   CHECK(refused({{"y_zp", std::string("x")}}));
+  residual = true;
+  CHECK(!refused({{"add_sa", 0.5}, {"add_sb", -0.5}, {"add_sy", 1e-44}}));
+  CHECK(refused({{"add_sa", 0.5}, {"add_sb", 0.5}}));
+  CHECK(refused({{"add_sa", 0.5}, {"add_sb", 0.5}, {"add_sy", 0.0}}));
+  CHECK(refused({{"add_sa", 0.5}, {"add_sb", 0.5}, {"add_sy", 1e-60}}));  // zero as a float32
+  CHECK(refused({{"add_sa", 0.5}, {"add_sb", 0.5}, {"add_sy", -0.5}}));
+  CHECK(refused({{"add_sa", 0.5}, {"add_sb", 1e39}, {"add_sy", 0.5}}));
+  CHECK(refused({{"add_sa", __builtin_nan("")}, {"add_sb", 0.5}, {"add_sy", 0.5}}));
+  residual = false;
   m.v.as<float>()[3] = __builtin_inff();
   CHECK(refused({}));
 }

@@ -1,10 +1,10 @@
 // Quantized addition and multiplication of u8 tensors, row by row.
 //
-//   add: y = clamp(rne(fl(fl((a - za) * ra) + fl((b - zb) * rb))) + zp, lo, hi)     (core/arith.h quantized_add)
+//   add: y = clamp(rne(fl(fl(fl((a - za) * sa) + fl((b - zb) * sb)) / sy)) + zp, lo, hi)   (core/arith.h quantized_add)
 //   mul: y = clamp(rne(fl(fl32((a - za) * (b - zb)) * m)) + zp, lo, hi)
 //
-// Products and sum round separately (no fma). A row pitch may be zero (a row vector against every row) and y may be a
-// or b. In *_scalar, b holds one value a row.
+// Products and sum round separately (no fma); sy is finite and above 0. A row pitch may be zero (a row vector against
+// every row) and y may be a or b. In *_scalar, b holds one value a row.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ namespace octavo {
 
 struct AddS8Params {
   int32_t za, zb, zp, lo, hi;
-  float ra, rb;
+  float sa, sb, sy;
 };
 struct MulS8Params {
   int32_t za, zb, zp, lo, hi;

@@ -30,13 +30,14 @@ template <bool kSafe>
 struct Adder {
   const AddS8Params& p;
   Clamp c;
-  VF ra, rb;
-  OCTAVO_INLINE explicit Adder(const AddS8Params& q) : p(q), c(q.zp, q.lo, q.hi), ra(set1_f(q.ra)), rb(set1_f(q.rb)) {}
+  VF sa, sb, sy;
+  OCTAVO_INLINE explicit Adder(const AddS8Params& q)
+      : p(q), c(q.zp, q.lo, q.hi), sa(set1_f(q.sa)), sb(set1_f(q.sb)), sy(set1_f(q.sy)) {}
   OCTAVO_INLINE VB operator()(VB a, VB b) const {
     const Centred u = centred(a, p.za), v = centred(b, p.zb);
     VF x[4];
     OCTAVO_UNROLL
-    for (int j = 0; j < 4; j++) x[j] = add_f(mul_f(u.v[j], ra), mul_f(v.v[j], rb));
+    for (int j = 0; j < 4; j++) x[j] = div_f(add_f(mul_f(u.v[j], sa), mul_f(v.v[j], sb)), sy);
     return finish<kSafe>(x, c);
   }
 };
@@ -72,7 +73,8 @@ template <bool kScalar>
 void add(uint8_t* y, int64_t ldy, const uint8_t* a, int64_t lda, const uint8_t* b, int64_t ldb, int64_t rows,
          int64_t cols, const AddS8Params& p) {
   if (cols <= 0) return;
-  const float most = 255.0f * (__builtin_fabsf(p.ra) + __builtin_fabsf(p.rb));
+  // The same roundings in the same order, each monotone: no quotient of theirs can be larger.
+  const float most = (255.0f * __builtin_fabsf(p.sa) + 255.0f * __builtin_fabsf(p.sb)) / p.sy;
   if (most < 1073741824.0f)
     run_rows<Adder<false>, kScalar>(y, ldy, a, lda, b, ldb, rows, cols, Adder<false>(p));
   else

@@ -44,10 +44,10 @@ struct GemmS8Tile {
   bool again;
 };
 
-// y = clamp(rne(fl(fl((y - za) * ra) + fl((z - zb) * rb))) + zp, lo, hi)
+// y = clamp(rne(fl(fl(fl((y - za) * sa) + fl((z - zb) * sb)) / sy)) + zp, lo, hi)
 struct GemmS8Add {
   int32_t za, zb, zp, lo, hi;
-  float ra, rb;
+  float sa, sb, sy;
 };
 
 constexpr int kGemmS8MaxRows = 14;

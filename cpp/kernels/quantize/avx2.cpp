@@ -6,7 +6,6 @@ namespace octavo {
 namespace avx2 {
 namespace {
 
-inline VF div_f(VF a, VF b) { return _mm256_div_ps(a, b); }
 inline uint32_t is_nan(VF a) { return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(a, a, _CMP_UNORD_Q))); }
 inline VB narrow(VI a, VI b, VI c, VI d) {
   return gather_blocks(_mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)));

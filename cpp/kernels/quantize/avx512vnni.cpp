@@ -6,7 +6,6 @@ namespace octavo {
 namespace avx512vnni {
 namespace {
 
-inline VF div_f(VF a, VF b) { return _mm512_div_ps(a, b); }
 inline uint32_t is_nan(VF a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 inline VB narrow(VI a, VI b, VI c, VI d) {
   return gather_blocks(_mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)));

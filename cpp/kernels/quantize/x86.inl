@@ -1,5 +1,5 @@
 // AVX2 and AVX-512 alike. Included inside namespace octavo::<isa>, anonymous, after
-// the SIMD vocabulary and these words of the ISA's own: div_f, is_nan (bits of lanes), narrow (four VI of values in
+// the SIMD vocabulary and these words of the ISA's own: is_nan (bits of lanes), narrow (four VI of values in
 // [0, 255] to bytes in order), widen1 (the next kLanes bytes to a VI), pixels3 (lanes of r | g << 8 | b << 16 to packed
 // 3-byte pixels, stored exactly).
 

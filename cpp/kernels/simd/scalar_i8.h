@@ -134,6 +134,10 @@ inline VF add_f(VF a, VF b) {
   for (int i = 0; i < kLanes; i++) a.v[i] += b.v[i];
   return a;
 }
+inline VF div_f(VF a, VF b) {
+  for (int i = 0; i < kLanes; i++) a.v[i] /= b.v[i];
+  return a;
+}
 inline VF min_f(VF a, VF b) {
   for (int i = 0; i < kLanes; i++) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
   return a;

@@ -34,8 +34,9 @@ def fuse_qadd(graph: Graph) -> None:
         _, k, conv = max(found, key=lambda f: f[0])
         a, b = ("a", "b") if k == 0 else ("b", "a")
         conv.attrs |= {
-            "add_za": node.attrs[f"z{a}"], "add_ra": node.attrs[f"r{a}"],
-            "add_zb": node.attrs[f"z{b}"], "add_rb": node.attrs[f"r{b}"],
+            "add_za": node.attrs[f"z{a}"], "add_sa": node.attrs[f"s{a}"],
+            "add_zb": node.attrs[f"z{b}"], "add_sb": node.attrs[f"s{b}"],
+            "add_sy": node.attrs["sy"],
             "add_zp": node.attrs["zp"], "add_lo": node.attrs["lo"], "add_hi": node.attrs["hi"],
         }  # fmt: skip
         inputs = {Z: node.inputs[1 - k]}

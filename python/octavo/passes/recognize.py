@@ -204,14 +204,10 @@ def matmul(graph: Graph, uses: Uses, node: Node, a: Operand) -> None:
 
 
 def add(graph: Graph, uses: Uses, node: Node) -> None:
-    """Dequantize(a), Dequantize(b) -> Add or Sub -> [Relu | Clip] -> Quantize  =>  QAdd"""
+    """Dequantize(a), Dequantize(b) -> Add or Sub -> [Relu | Clip] -> Quantize  =>  QAdd, every rounding as it was"""
     a, b, to, patch, out, shape = two_operands(graph, uses, node)
-    with np.errstate(all="ignore"):
-        ra, rb = np.float32(a.scale / to.scale), np.float32(b.scale / to.scale)
-    if not (np.isfinite(ra) and np.isfinite(rb)):
-        raise NoMatch("its scales differ too much for float32")
-    sign = -1.0 if node.op == "Sub" else 1.0
-    attrs = {"za": a.zp, "zb": b.zp, "ra": float(ra), "rb": sign * float(rb), **renamed_zp(to)}
+    sb = -b.scale if node.op == "Sub" else b.scale
+    attrs = {"za": a.zp, "zb": b.zp, "sa": float(a.scale), "sb": float(sb), "sy": float(to.scale), **renamed_zp(to)}
     patch.emit("QAdd", [operand_name(graph, a), operand_name(graph, b)], np.uint8, shape, attrs, out)
     patch.apply(*to.nodes)
 
