@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import octavo
 from models import SHARED, Listed, listed_models
 from networks import NETWORKS, Feeds
 from test_golden import LEVELS, demo_network
-
-import octavo
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,7 +29,16 @@ def runner() -> str:
 
 def run_in_cpp(packed: Path, feeds: Feeds, isa: str, threads: int) -> dict[str, np.ndarray]:
     """Outputs by file name, as octavo-run writes them."""
-    command = [runner(), str(packed), "--isa", isa, "--threads", str(threads), "--output-dir", str(packed.parent / "out")]
+    command = [
+        runner(),
+        str(packed),
+        "--isa",
+        isa,
+        "--threads",
+        str(threads),
+        "--output-dir",
+        str(packed.parent / "out"),
+    ]
     for k, (name, array) in enumerate(feeds.items()):
         file = packed.parent / f"input{k}.npy"
         np.save(file, array)

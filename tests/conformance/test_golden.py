@@ -106,6 +106,19 @@ def test_a_changed_weight_changes_the_hash() -> None:
     assert digest(octavo.Session(model, threads=1).run(None, feeds)) != run("mobile", threads=1)[0]
 
 
+@pytest.mark.parametrize("shape", [[1, 1, 16, 16], [2, 1, 1, 1], [1, 1, 16]])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_single_channel_beside_a_convolution(shape: list[int], swapped: bool) -> None:
+    """Transposes that move nothing could be pushed to and fro for ever; compiling ends and keeps the bytes."""
+    net = Net("single_channel", 1)
+    a, b = (net.dq(net.input(n, net.stream.ints(0, 255, shape, "uint8")), 1 / 32, 3) for n in "ab")
+    y = net.qdq(net.qconv(a, 1 / 32, [1] * len(shape)), 1 / 8, 100)
+    net.output(net.q(net.op("Add", *((b, y) if swapped else (y, b))), 1 / 4, 50), 2)
+    model, feeds = net.build()
+    results = [octavo.Session(model, optimize=o).run(None, feeds) for o in (True, False)]
+    assert digest(results[0]) == digest(results[1])
+
+
 if __name__ == "__main__":
     if sys.argv[1:] != ["--record"]:
         sys.exit(__doc__)

@@ -17,6 +17,9 @@ ELEMENTWISE = {  # operator: its data inputs (None: all)
 ORDER_FREE = {"Max", "Min"}  # reductions whose result does not depend on the order of the elements
 
 
+MOST_SWEEPS = 100
+
+
 def move_transposes(graph: Graph) -> None:
     """op(Transpose(x))  =>  Transpose(op'(x)), op' being op with its axes, constants and lists permuted.
 
@@ -26,7 +29,9 @@ def move_transposes(graph: Graph) -> None:
     4. A Transpose left over that moves nothing becomes a Reshape, which is free.
     Kept: operands that are not transposed and not constant; a float sum over axes whose order would change.
     """
-    while Sweep(graph).run():
+    for _ in range(MOST_SWEEPS):  # one walk takes a transpose all the way; the bound is a guard, not a schedule
+        if not Sweep(graph).run():
+            break
         graph.drop_dead()
     graph.drop_dead()
     free_transposes(graph)
@@ -121,7 +126,8 @@ class Sweep:
             elif const is not None and const.ndim <= rank:
                 whole = const.reshape((1,) * (rank - const.ndim) + const.shape)
                 inputs[k] = graph.new_const(name, np.ascontiguousarray(whole.transpose(inverse(perm))))
-            elif shape is not None and len(shape) == rank and moves_nothing(shape, inverse(perm)):
+            elif shape is not None and perm == (0, 3, 1, 2) and len(shape) == 4 and moves_nothing(shape, inverse(perm)):
+                # Only towards channels-last: in both directions two sweeps would undo each other for ever.
                 moved = graph.new_value(name, graph.dtype(name), permuted(shape, inverse(perm)))
                 inputs[k] = self.put(name, tuple(inverse(perm)), moved, node.name)
             else:
