@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.inliner
+from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
+
 from octavo.errors import InvalidModel, IoError, Unsupported
 from octavo.ir import Graph, Node, Shape, Value
 from octavo.onnx_qoperator import expand_qoperators
 from octavo.onnx_step import outer_names
-from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
 MAX_PROTO = 2**31 - 1
 OLDEST_OPSET = 7

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from octavo.errors import Error, Unsupported
-from octavo.ir import Graph, Node
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
+
+from octavo.errors import Error, Unsupported
+from octavo.ir import Graph, Node
 
 Step = Callable[[Sequence[np.ndarray | None]], list[np.ndarray]]
 
