@@ -27,6 +27,28 @@ class Writer {
   std::string bytes_;
 };
 
+// Whether the bytes are well-formed UTF-8 (RFC 3629): names reach hosts whose strings must be.
+inline bool valid_utf8(const std::string& s) {
+  for (size_t i = 0; i < s.size();) {
+    const auto c = static_cast<unsigned char>(s[i]);
+    const size_t more = c < 0x80                ? 0
+                        : c >= 0xC2 && c < 0xE0 ? 1
+                        : c >= 0xE0 && c < 0xF0 ? 2
+                        : c >= 0xF0 && c < 0xF5 ? 3
+                                                : 9;
+    if (more == 9 || s.size() - i <= more) return false;
+    for (size_t k = 1; k <= more; k++) {
+      const auto next = static_cast<unsigned char>(s[i + k]);
+      if ((next & 0xC0) != 0x80) return false;
+      const bool overlong = k == 1 && ((c == 0xE0 && next < 0xA0) || (c == 0xF0 && next < 0x90));
+      const bool outside = k == 1 && ((c == 0xED && next >= 0xA0) || (c == 0xF4 && next >= 0x90));
+      if (overlong || outside) return false;
+    }
+    i += more + 1;
+  }
+  return true;
+}
+
 class Reader {
  public:
   Reader(const void* data, size_t bytes) : at_(static_cast<const char*>(data)), end_(at_ + bytes) {}
@@ -44,6 +66,7 @@ class Reader {
     need(n);
     std::string s(at_, n);
     at_ += n;
+    if (!valid_utf8(s)) fail(ErrorKind::invalid_model, "plan section is damaged: a name is not UTF-8");
     return s;
   }
   // A count of things that take at least `least` bytes each: more than the section could hold is refused before any

@@ -29,7 +29,9 @@ void translate(std::exception_ptr p) {
     if (p) std::rethrow_exception(p);
   } catch (const Error& e) {
     const py::object type = py::module_::import("octavo.errors").attr(class_of(e.kind()));
-    py::set_error(type, e.what());
+    // Names from a hostile file, or a message cut inside a character, need not be UTF-8.
+    const std::string what = e.what();
+    py::set_error(type, py::bytes(what).attr("decode")("utf-8", "replace"));
   }
 }
 
