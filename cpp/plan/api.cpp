@@ -1,6 +1,7 @@
 // The public C++ API over plans and sessions.
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "octavo/octavo.h"
 #include "plan/session.h"
@@ -15,6 +16,8 @@ auto translated(F&& f) {
     return f();
   } catch (const Error& e) {
     throw ModelError(e.what());
+  } catch (const std::bad_alloc&) {
+    throw ModelError("out of memory");
   }
 }
 

@@ -1,4 +1,7 @@
 // octavo._core: the native module.
+#include <new>
+#include <stdexcept>
+
 #include "kernels/registry.h"
 #include "plan/session.h"
 #include "python/bind.h"
@@ -32,6 +35,10 @@ void translate(std::exception_ptr p) {
     // Names from a hostile file, or a message cut inside a character, need not be UTF-8.
     const std::string what = e.what();
     py::set_error(type, py::bytes(what).attr("decode")("utf-8", "replace"));
+  } catch (const std::bad_alloc&) {
+    py::set_error(py::module_::import("octavo.errors").attr("OutOfMemory"), "out of memory");
+  } catch (const std::length_error&) {
+    py::set_error(py::module_::import("octavo.errors").attr("OutOfMemory"), "out of memory: a list would be too long");
   }
 }
 

@@ -1,4 +1,4 @@
-"""Damaged `.octavo` files with correct checksums: a clear octavo.Error or a result, never a crash, a hang or a huge allocation.
+"""Damaged `.octavo` files with right checksums: a clear octavo.Error or a result; no crash, hang or huge allocation.
 
 OCTAVO_FUZZ_ROUNDS=20000 pytest tests/fuzz       more rounds
 """
