@@ -354,7 +354,10 @@ def _compile(model: Any, **options: Any) -> Any:
     except (Error, MemoryError):
         raise
     except Exception as e:
-        raise Error(f"the compiler failed on this model ({type(e).__name__}: {e}); please report it") from e
+        raise InvalidModel(
+            f"the compiler failed on this model ({type(e).__name__}: {e}): the file is damaged (try onnx.checker), or "
+            "this is a bug of octavo worth reporting"
+        ) from e
 
 
 class _Cache:

@@ -40,7 +40,23 @@ def load_model(model: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto
         raise InvalidModel(f"{where}: not an ONNX model, or truncated ({type(e).__name__}: {e})") from e
     if not proto.HasField("graph") or not proto.opset_import:
         raise InvalidModel("not an ONNX model: it has no graph or names no operator set")
+    check_names(proto)
     return proto
+
+
+def check_names(proto: ModelProto) -> None:
+    """Refuses names that are not UTF-8 (protobuf hands those out as bytes)."""
+    graph = proto.graph
+    names = [graph.name, *(v.name for v in [*graph.input, *graph.output, *graph.value_info, *graph.initializer])]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute)]
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        names += [d.dim_param for d in value.type.tensor_type.shape.dim]
+    for prop in proto.metadata_props:
+        names += [prop.key, prop.value]
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidModel(f"the model is damaged: the name {name!r} is not UTF-8")
 
 
 def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
