@@ -54,9 +54,10 @@ $(VENV)/build-tools: $(VENV)/bin/python
 	$(BIN)/pip install -q cmake ninja
 	@touch $@
 
-$(VENV)/test-tools: $(VENV)/installed
+# One install builds the wheel once: it serves `demo` too.
+$(VENV)/test-tools: $(VENV)/bin/python $(SOURCES)
 	$(BIN)/pip install -q '.[test]'
-	@touch $@
+	@touch $@ $(VENV)/installed
 
 $(VENV)/bench-tools: $(VENV)/installed
 	$(BIN)/pip install -q '.[bench]'
