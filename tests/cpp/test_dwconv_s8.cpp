@@ -151,6 +151,15 @@ int main() {
     for (int64_t w = 3; w <= 9; w++)
       for (int64_t stride = 1; stride <= 2; stride++)
         compare({2, h, w, 24, 3, 3, stride, stride, 1, 1, false, false, false, false, false, h % 2 * 8, w % 2 * 5});
+  // 5 x 5: every channel tail, and widths around the four outputs of a step and the turns of its ring.
+  for (int64_t c = 2; c <= 130; c += c < 70 ? 3 : 7)
+    for (int64_t stride = 1; stride <= 2; stride++) {
+      const int64_t h = rng.between(5, 8), w = rng.between(5, 14);
+      compare({1, h, w, c, 5, 5, stride, stride, 1, 1, false, c % 4 == 0, false, c % 5 == 0, c % 7 == 0, 0, 0});
+    }
+  for (int64_t w = 5; w <= 40; w++)
+    for (int64_t stride = 1; stride <= 2; stride++)
+      compare({2, 5 + w % 4, w, 72, 5, 5, stride, stride, 1, 1, false, false, false, false, false, w % 3, w % 2 * 5});
   for (int round = 0; round < 150; round++) {
     const auto flip = [&](int one_in) { return rng.between(1, one_in) == 1; };
     Layer l = {};
@@ -166,6 +175,8 @@ int main() {
   }
   // Longer than one piece of a row.
   compare({1, 1, 1100, 16, 1, 5, 1, 1, 1, 1, false, false, false, true, false, 0, 0});
+  compare({1, 5, 1040, 20, 5, 5, 1, 1, 1, 1, false, false, false, false, true, 0, 0});
+  compare({1, 6, 2080, 20, 5, 5, 2, 2, 1, 1, false, false, false, false, false, 0, 0});
   compare({1, 4, 1030, 20, 3, 3, 1, 1, 1, 1, false, false, false, false, true, 0, 0});
   return check::finish();
 }

@@ -43,6 +43,10 @@ const char* kind_name(DwconvS8Kind kind) {
       return "3x3s1";
     case DwconvS8Kind::s2:
       return "3x3s2";
+    case DwconvS8Kind::s1_5x5:
+      return "5x5s1";
+    case DwconvS8Kind::s2_5x5:
+      return "5x5s2";
     default:
       return "general";
   }
@@ -53,10 +57,10 @@ const char* kind_name(DwconvS8Kind kind) {
 DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
     : kernel_(static_cast<const DwconvS8*>(find_kernel("dwconv_s8", isa))), shape_(w), kind_(DwconvS8Kind::general) {
   shape_.w = nullptr, shape_.bias = nullptr, shape_.m = nullptr;
-  const bool square = w.kh == 3 && w.kw == 3 && w.dil_h == 1 && w.dil_w == 1 && w.stride_h == w.stride_w;
-  if (square && w.dtype == DType::s8 && !w.out_f32) {
-    if (w.stride_h == 1) kind_ = DwconvS8Kind::s1_two_rows;
-    if (w.stride_h == 2) kind_ = DwconvS8Kind::s2;
+  const bool square = w.kh == w.kw && w.dil_h == 1 && w.dil_w == 1 && w.stride_h == w.stride_w;
+  if (square && (w.kh == 3 || w.kh == 5) && w.dtype == DType::s8 && !w.out_f32) {
+    if (w.stride_h == 1) kind_ = w.kh == 3 ? DwconvS8Kind::s1_two_rows : DwconvS8Kind::s1_5x5;
+    if (w.stride_h == 2) kind_ = w.kh == 3 ? DwconvS8Kind::s2 : DwconvS8Kind::s2_5x5;
   }
   two_rows_ = kind_ == DwconvS8Kind::s1_two_rows;
 
@@ -73,7 +77,7 @@ DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
     while (taps_.size() % 4 != 0) taps_.push_back(taps_.back()), part_of_.push_back(-1);  // times zero
   }
 
-  const size_t vectors = kind_ == DwconvS8Kind::general ? taps_.size() : 24;
+  const size_t vectors = kind_ == DwconvS8Kind::general ? taps_.size() : w.kh == 3 ? 24 : 52;
   size_t bytes = 0, side = 0;
   for (int64_t c = 0; c < w.channels;) {
     Block b = {};
@@ -115,6 +119,17 @@ void DwconvS8Packed::pack_block(const DwconvS8Weights& w, Block& b) {
           if (part_of_[t] >= 0)
             to[(t / 4 * 4 + size_t(k)) * size_t(b.width) + size_t(l) * 4 + t % 4] =
                 int8_t(part_at(weight_at(w, c, part_of_[t] / 4), part_of_[t] % 4));
+        continue;
+      }
+      if (w.kh == 5) {
+        int8_t* v = to + k * 13 * b.width + l * 4;
+        for (int column = 0; column < 5; column++)
+          for (int row = 0; row < 4; row++) v[column * b.width + row] = int8_t(weight_at(w, c, row * 5 + column));
+        for (int shift = 0; shift < 4; shift++)
+          for (int column = 0; column < 5; column++) {
+            const int at = column + shift;
+            v[(5 + shift * 2 + at / 4) * b.width + at % 4] = int8_t(weight_at(w, c, 20 + column));
+          }
         continue;
       }
       for (int column = 0; column < 3; column++)

@@ -7,7 +7,7 @@
 // Channels go in blocks of `width` bytes. A block's four pixels (four taps) are interleaved so that a 32-bit lane holds
 // one channel of all four, which is what a four-byte dot product eats. Where the taps are vertical neighbours
 // (3 x 3), one interleave serves two output rows (weights [w0 w1 w2 0] and [0 w0 w1 w2]) and three columns.
-// Interleaving and packing both work within 128-bit blocks, so nothing is permuted back.
+// 5 x 5: tile5x5.inl. Interleaving and packing both work within 128-bit blocks, so nothing is permuted back.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +19,8 @@ enum class DwconvS8Kind : int32_t {
   s1_two_rows,  // 3 x 3, stride 1, rows y and y + 1
   s1_one_row,   // 3 x 3, stride 1, the last row of an odd height
   s2,           // 3 x 3, stride 2, one row
+  s1_5x5,       // 5 x 5, stride 1, one row
+  s2_5x5,       // 5 x 5, stride 2, one row
   general,      // any list of taps, one row
 };
 enum class DwconvS8Out : int32_t {
@@ -36,7 +38,8 @@ struct DwconvS8Row {
   const int64_t* taps;  // general: 4 * groups offsets in bytes from x
   int32_t groups;
   int32_t columns, channels;  // channels < width only in a partial block
-  const int8_t* w;            // 3 x 3: [4 k][3 columns][2 rows][lanes][4];  general: [groups][4 k][lanes][4]
+  const int8_t* w;            // [lanes][4] each: 3 x 3: [4 k][3 columns][2 rows];  5 x 5: [4 k][5 V, 4 shifts x 2 H];
+                              // general: [groups][4 k]
   const int32_t* bias;        // [4 k][lanes]; lane l of sub-vector k is channel l / 4 * 16 + 4 * k + l % 4 of the block
   const float* m;
   void* y;
@@ -44,7 +47,7 @@ struct DwconvS8Row {
   int32_t zp, lo, hi;
 };
 
-constexpr int kDwconvS8Kinds = 4, kDwconvS8Widths = 3;
+constexpr int kDwconvS8Kinds = 6, kDwconvS8Widths = 3;
 
 struct DwconvS8 {
   const char* isa;

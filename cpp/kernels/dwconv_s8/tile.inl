@@ -3,6 +3,7 @@
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 #define OCTAVO_UNROLL _Pragma("GCC unroll 8")
+#define OCTAVO_UNROLL_MORE _Pragma("GCC unroll 16")
 
 template <class V, bool kPartial>
 OCTAVO_INLINE typename V::B load_pixel(const uint8_t* p, const DwconvS8Row& r) {
@@ -195,6 +196,8 @@ __attribute__((noinline)) void row_general(const DwconvS8Row& r) {
   if (i < r.columns) step_general<V, 1, kOut, kPartial>(r.x + i * r.step, r, q, i);
 }
 
+#include "kernels/dwconv_s8/tile5x5.inl"
+
 // The table's initialisers: one kind over the ISA's widths (W64 .. W16 are V types or void).
 template <class V>
 struct Rows {
@@ -208,6 +211,10 @@ struct Rows {
       return row_s1<V, 1, kOut, kPartial>;
     else if constexpr (kKind == DwconvS8Kind::s2)
       return row_s2<V, kOut, kPartial>;
+    else if constexpr (kKind == DwconvS8Kind::s1_5x5)
+      return row_5x5<V, 1, kOut, kPartial>;
+    else if constexpr (kKind == DwconvS8Kind::s2_5x5)
+      return row_5x5<V, 2, kOut, kPartial>;
     else
       return row_general<V, kOut, kPartial>;
   }
@@ -226,5 +233,6 @@ struct Rows<void> {
 #define OCTAVO_DW_OUT(kind, out) \
   {OCTAVO_DW_WIDTH(W64, kind, out), OCTAVO_DW_WIDTH(W32, kind, out), OCTAVO_DW_WIDTH(W16, kind, out)}
 #define OCTAVO_DW_KIND(kind) {OCTAVO_DW_OUT(kind, u8_fast), OCTAVO_DW_OUT(kind, u8_safe), OCTAVO_DW_OUT(kind, f32)}
-#define OCTAVO_DW_TABLE \
-  {OCTAVO_DW_KIND(s1_two_rows), OCTAVO_DW_KIND(s1_one_row), OCTAVO_DW_KIND(s2), OCTAVO_DW_KIND(general)}
+#define OCTAVO_DW_TABLE                                                         \
+  {OCTAVO_DW_KIND(s1_two_rows), OCTAVO_DW_KIND(s1_one_row), OCTAVO_DW_KIND(s2), \
+   OCTAVO_DW_KIND(s1_5x5),      OCTAVO_DW_KIND(s2_5x5),     OCTAVO_DW_KIND(general)}
