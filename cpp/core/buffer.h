@@ -35,8 +35,16 @@ class Buffer {
   size_t size_ = 0;
 };
 
+// Where tensors without elements point: a null pointer would mean an absent one, and memcpy() takes none.
+void* empty_data();
+
 // Bytes the core holds now and the most it ever held (packed weights, arenas, scratch).
 size_t bytes_held();
 size_t bytes_peak();
+
+// Buffers past this many bytes held at once are refused: systems that overcommit would hand out memory they do not have
+// and kill the process on first use. The machine's physical memory or its cgroup's limit, whichever is less, read once.
+size_t memory_limit();
+void set_memory_limit(size_t bytes);  // 0: back to the machine's
 
 }  // namespace octavo

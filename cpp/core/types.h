@@ -51,6 +51,9 @@ const char* name_of(DType t);  // numpy's spelling: "float32", "uint8", ...
 
 constexpr int kMaxRank = 8;
 
+// No tensor has more elements than this, so that byte counts and offsets stay far from overflow.
+constexpr int64_t kMaxElements = int64_t(1) << 40;
+
 struct Shape {
   int rank = 0;
   int64_t dim[kMaxRank] = {};
@@ -66,6 +69,14 @@ struct Shape {
   int64_t span(int from, int to) const {
     int64_t n = 1;
     for (int i = from; i < to; i++) n *= dim[i];
+    return n;
+  }
+  // The product of the dimensions, zeros counted as ones, or -1 where one is negative or the product exceeds `most`:
+  // products of any of the dimensions of an accepted shape cannot overflow.
+  int64_t extent(int64_t most) const {
+    int64_t n = 1;
+    for (int i = 0; i < rank; i++)
+      if (dim[i] < 0 || __builtin_mul_overflow(n, dim[i] > 0 ? dim[i] : 1, &n) || n > most) return -1;
     return n;
   }
   bool operator==(const Shape& o) const {

@@ -27,6 +27,7 @@ int64_t Window::outputs(const WindowAxis& a, int64_t size) const {
 }
 
 Window parse_window(const BindContext& ctx) {
+  check_arity(ctx, 1, 1, 1, 2);
   const int rank = ctx.inputs[0].rank;
   if (rank != 3 && rank != 4)
     ctx.fail("the input has rank %d, expected 4 [N, H, W, C] or 3 [N, W, C]; 3-D pools are not supported", rank);

@@ -99,7 +99,8 @@ Call::Call(Session& session, std::shared_ptr<const Instance> instance, std::uniq
 
 Call::~Call() {
   if (state_ == nullptr) return;
-  for (size_t k = 0; k < state_->outputs.size(); k++) state_->outputs[k] = nullptr;
+  for (void*& p : state_->inputs) p = nullptr;  // the caller may free them now
+  for (void*& p : state_->outputs) p = nullptr;
   for (Buffer& b : state_->heap) b = Buffer();
   session_.give_back(instance_, std::move(state_));
 }
@@ -113,6 +114,10 @@ size_t Call::arena_bytes() const { return state_->arena.size(); }
 
 void Call::set_slot(Home home, int slot, void* data) {
   const bool output = home == Home::output;
+  const auto number = size_t(slot);
+  const int32_t value = output ? session_.plan().outputs[number].value : session_.plan().inputs[number];
+  const Place& place = instance_->places()[value];
+  if (data == nullptr && place.home != Home::unknown && place.view.elements() == 0) data = empty_data();
   (output ? state_->outputs : state_->inputs)[slot] = data;
   for (const State::Patch& p : state_->patches)
     if (p.slot == slot && p.output == output) state_->views[p.index].data = at(data, p.offset);
@@ -146,6 +151,10 @@ View Call::value(int32_t v) const {
 void Call::run(const Observer* observer, const std::vector<char>* watched) {
   const FpScope rounding;
   const Plan& plan = session_.plan();
+  for (size_t k = 0; k < plan.inputs.size(); k++)
+    if (state_->inputs[k] == nullptr)
+      fail(ErrorKind::invalid_argument, "input '%s' has no data: call set_input() before run()",
+           plan.values[plan.inputs[k]].name.c_str());
   for (size_t k = 0; k < plan.outputs.size(); k++) {
     if (state_->outputs[k] != nullptr) continue;
     const Shape* shape = output_shape(int(k));
@@ -257,6 +266,7 @@ void Call::run_dynamic_step(int step) {
       if (results[k].dtype != def.dtype)
         fail(ErrorKind::invalid_model, "node '%s': result '%s' is %s, but the graph declares %s", s.name.c_str(),
              def.name.c_str(), name_of(results[k].dtype), name_of(def.dtype));
+      check_result(*program.plan, s, k, results[k].shape);
       keep(k, results[k].dtype, results[k].shape, std::move(results[k].memory));
     }
     return;
@@ -268,11 +278,8 @@ void Call::run_dynamic_step(int step) {
     View v;
     v.dtype = program.plan->values[s.outputs[k]].dtype;
     v.shape = infer.out[k];
-    int64_t n = int64_t(size_of(v.dtype));
-    for (int i = 0; i < v.shape.rank; i++)
-      if (v.shape[i] < 0 || __builtin_mul_overflow(n, v.shape[i], &n))
-        fail(ErrorKind::invalid_argument, "node '%s': its output would be too large", s.name.c_str());
-    keep(k, v.dtype, v.shape, Buffer(size_t(n)));
+    check_result(*program.plan, s, k, v.shape);
+    keep(k, v.dtype, v.shape, Buffer(v.bytes()));
     out.push_back(state_->heap_views[s.outputs[k]]);
   }
   if (op->alias_of() >= 0) {

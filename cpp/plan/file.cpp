@@ -166,6 +166,7 @@ void read_constants(Reader& r, Plan& plan, const char* weights, uint64_t weight_
     if (offset % kAlign != 0 || offset > weight_bytes || bytes > weight_bytes - offset ||
         weight_bytes - offset - bytes < kSlack)
       damaged("a constant lies outside the weights section");
+    if (c.shape.extent(kMaxElements) < 0) damaged("a constant's shape is out of range");
     c.data = const_cast<char*>(weights) + offset;
     c.constant = true;
     c.set_dense_pitches();

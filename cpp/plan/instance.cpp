@@ -10,19 +10,25 @@ namespace {
 
 // Results of shape arithmetic are folded while planning; anything larger is left to run time.
 constexpr int64_t kFoldElements = 4096;
-constexpr int64_t kMaxElements = int64_t(1) << 40;
+constexpr int64_t kMaxBorderGrowth = 16;
 
-void check_size(const StepDef& step, const Shape& s) {
-  int64_t n = 1;
-  bool bad = s.rank < 0 || s.rank > kMaxRank;
-  for (int i = 0; !bad && i < s.rank; i++) bad = s[i] < 0 || __builtin_mul_overflow(n, s[i], &n) || n > kMaxElements;
-  if (bad)
+}  // namespace
+
+void check_result(const Plan& plan, const StepDef& step, size_t k, const Shape& shape) {
+  const ValueDef& def = plan.values[step.outputs[k]];
+  if (shape.rank < 0 || shape.rank > kMaxRank || (def.rank >= 0 && shape.rank != def.rank))
+    fail(ErrorKind::invalid_model, "%s node '%s': its result '%s' has %d dimensions, but the plan declares %d",
+         step.op.c_str(), step.name.c_str(), def.name.c_str(), shape.rank, def.rank);
+  if (shape.extent(kMaxElements) < 0)
     fail(ErrorKind::invalid_argument,
          "%s node '%s': its output would be larger than this engine allows; check the input shapes", step.op.c_str(),
          step.name.c_str());
+  const size_t bytes = size_t(shape.elements()) * size_of(def.dtype);
+  if (bytes > memory_limit())
+    fail(ErrorKind::out_of_memory,
+         "%s node '%s': its output would take %zu bytes, but this machine has %zu; use smaller inputs", step.op.c_str(),
+         step.name.c_str(), bytes, memory_limit());
 }
-
-}  // namespace
 
 Program bind_program(std::shared_ptr<const Plan> plan, Isa isa, int threads) {
   Program p;
@@ -107,7 +113,7 @@ void Instance::resolve_shapes(const std::vector<Shape>& input_shapes) {
     op->infer(ctx);
     if (ctx.need_value) return;
     for (size_t k = 0; k < step.outputs.size(); k++) {
-      check_size(step, ctx.out[k]);
+      check_result(plan, step, k, ctx.out[k]);
       Place& p = places_[step.outputs[k]];
       p.home = Home::arena;
       p.view.shape = ctx.out[k];
@@ -142,6 +148,8 @@ bool Instance::fold(int step_index, const std::vector<View>& in) {
     out.push_back(places_[v].view);
   }
   std::vector<View> inputs = in;
+  for (View& v : inputs)
+    if (v.dtype != DType::none && v.data == nullptr) v.data = empty_data();
   for (View& v : out) {
     folded_.emplace_back(v.bytes(), true);
     v.data = folded_.back().data();
@@ -259,6 +267,12 @@ void Instance::grant_borders() {
       }
     }
     if (!possible || need.empty()) continue;
+    // Hostile pads: a border that dwarfs the image is not worth its memory, and its bytes could overflow.
+    const Shape bordered{
+        3, {view.shape[1] + need.top + need.bottom, view.shape[2] + need.left + need.right, view.shape[3]}};
+    if (bordered.extent(kMaxElements / view.shape[0]) < 0 ||
+        view.shape[0] * bordered.elements() > kMaxBorderGrowth * view.elements() + kFoldElements)
+      continue;
     view.border = need;
     view.row_pitch = (view.shape[2] + need.left + need.right) * view.pixel_pitch;
     view.image_pitch = (view.shape[1] + need.top + need.bottom) * view.row_pitch;
@@ -338,10 +352,20 @@ void Instance::lay_out() {
     for (int32_t v : plan.steps[step].outputs) out.push_back(places_[v].view);
     const size_t bytes = program_.ops[step]->scratch_bytes(in.data(), out.data(), program_.threads);
     if (bytes == 0) continue;
+    if (bytes > memory_limit())
+      fail(ErrorKind::out_of_memory, "%s node '%s' would need %zu bytes of working memory; this machine has %zu",
+           plan.steps[step].op.c_str(), plan.steps[step].name.c_str(), bytes, memory_limit());
     scratch_block[step] = int32_t(blocks.size());
     blocks.push_back(Block{bytes + kSlack, step, step, 0});
   }
   arena_bytes_ = place_blocks(blocks);
+  size_t bytes = arena_bytes_;
+  for (const OutputDef& o : plan.outputs)
+    if (places_[o.value].home != Home::unknown) bytes += places_[o.value].view.bytes();
+  if (bytes > memory_limit())
+    fail(ErrorKind::out_of_memory,
+         "a run with these input shapes would take %zu bytes, but this machine has %zu; use smaller inputs", bytes,
+         memory_limit());
   for (int step = 0; step < dynamic_from_; step++)
     if (scratch_block[step] >= 0) scratch_offset_[step] = blocks[scratch_block[step]].offset;
   for (size_t v = 0; v < places_.size(); v++) {

@@ -26,6 +26,9 @@ struct Program {
   }
 };
 
+// Throws unless a step's result k, as its infer() has it, is of the declared rank and could be held in memory.
+void check_result(const Plan& plan, const StepDef& step, size_t k, const Shape& shape);
+
 Program bind_program(std::shared_ptr<const Plan> plan, Isa isa, int threads);
 
 // Where a value's bytes are.

@@ -59,6 +59,9 @@ void Session::check_shapes(const std::vector<Shape>& shapes) const {
       bound[d.symbol] = n;
       bound_by[d.symbol] = def.name.c_str();
     }
+    if (shapes[k].extent(kMaxElements) < 0)
+      fail(ErrorKind::invalid_argument, "input '%s' is larger than this engine allows: %s", def.name.c_str(),
+           got.c_str());
   }
 }
 
