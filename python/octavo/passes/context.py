@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from octavo.ir import Graph, Node
 from octavo.passes.match import Patch
 
 F32, S32, S64, U8, S8 = (np.dtype(t) for t in (np.float32, np.int32, np.int64, np.uint8, np.int8))
+# What the core's tensors hold.
+CORE_DTYPES = {np.dtype(t) for t in ("f4", "u1", "i1", "u2", "i2", "i4", "i8", "?", "f2", "f8", "u4", "u8")}
 
 
 class Refuse(Exception):
@@ -47,3 +50,6 @@ class Context:
 
     def const_ints(self, values: list[int], hint: str) -> str:
         return self.graph.new_const(f"{self.y}/{hint}", np.array(values, np.int64))
+
+
+Rule = Callable[[Context], None]

@@ -1,0 +1,16 @@
+"""How an ONNX operator becomes plan operators: one rule each, by the operator's name.
+
+A rule emits plan nodes through its Context, or raises Refuse with the reason why the core cannot run the node.
+"""
+
+from octavo.passes.context import Rule
+from octavo.passes.rules import functions, movement, normalization, products, quantization, windows
+
+RULES: dict[str, Rule] = {
+    **functions.RULES,
+    **products.RULES,
+    **windows.RULES,
+    **normalization.RULES,
+    **movement.RULES,
+    **quantization.RULES,
+}
