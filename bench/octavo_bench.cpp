@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/peak.h"
 #include "core/thread_pool.h"
 #include "tools/args.h"
 #include "tools/one_step.h"
-#include "tools/peak.h"
 
 namespace {
 

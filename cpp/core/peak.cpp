@@ -1,4 +1,4 @@
-#include "tools/peak.h"
+#include "core/peak.h"
 
 #include <algorithm>
 #include <chrono>

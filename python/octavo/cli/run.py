@@ -1,18 +1,25 @@
-"""The ``octavo`` command. Exit status: 0, 1 when the job failed (one line on stderr), 2 for wrong usage."""
+"""``octavo run``: arrays and pictures in, outputs out."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octavo import __version__
-from octavo.errors import Error, InvalidArgument, IoError
+from octavo.cli.arguments import (
+    add_command,
+    add_dim,
+    add_engine_options,
+    add_json,
+    divisors,
+    extent,
+    numbers,
+    positive,
+)
+from octavo.errors import InvalidArgument, IoError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,67 +29,6 @@ if TYPE_CHECKING:
     from octavo.images import ImageOptions
 
 ARRAY_FILES = (".npy", ".npz")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line (default: this process's) and returns the exit status; wrong usage raises SystemExit(2)."""
-    options = make_parser().parse_args(argv)
-    try:
-        status: int = options.command(options)
-        sys.stdout.flush()
-        return status
-    except Error as e:
-        message = str(e)
-    except MemoryError:
-        message = "out of memory"
-    except BrokenPipeError:  # the reader, e.g. `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return 130
-    print("octavo: error: " + " ".join(message.split()), file=sys.stderr)
-    return 1
-
-
-# ---- the parser ------------------------------------------------------------------------------------------------------
-
-
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="octavo", description="Runs quantized neural networks: ONNX and .octavo files."
-    )
-    parser.add_argument("--version", action="version", version=f"octavo {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    add_run(commands)
-    add_inspect(commands)
-    add_bench(commands)
-    add_pack(commands)
-    add_version(commands)
-    add_demo(commands)
-    return parser
-
-
-def add_command(commands: Any, name: str, help_text: str, function: Any, epilog: str = "") -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
-        name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".", epilog=epilog
-    )
-    command.set_defaults(command=function)
-    return command
-
-
-def add_engine_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--threads", type=positive, metavar="N", help="threads of a run (default: the CPUs there are)")
-    command.add_argument("--isa", metavar="LEVEL", help="instruction-set level (default: $OCTAVO_ISA or the best)")
-
-
-def add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def add_dim(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--dim", action="append", default=[], type=dimension, metavar="NAME=SIZE", help="size of a symbolic dimension"
-    )
 
 
 def add_run(commands: Any) -> None:
@@ -121,89 +67,6 @@ def add_run(commands: Any) -> None:
     pictures.add_argument("--interpolation", choices=("nearest", "bilinear", "bicubic", "lanczos"), default="bilinear")
     add_engine_options(command)
     add_json(command)
-
-
-def add_inspect(commands: Any) -> None:
-    command = add_command(
-        commands, "inspect", "show what a model takes, gives and costs, layer by layer", inspect_command
-    )
-    command.add_argument("model", metavar="MODEL")
-    add_dim(command)
-    command.add_argument("--isa", metavar="LEVEL", help="instruction-set level whose kernels to show")
-    add_json(command)
-
-
-def add_bench(commands: Any) -> None:
-    command = add_command(commands, "bench", "time a model on random inputs", bench_command)
-    command.add_argument("model", metavar="MODEL")
-    command.add_argument("--rounds", type=positive, default=20, metavar="N", help="rounds of about 30 ms (default 20)")
-    command.add_argument("--compare-float", metavar="F.onnx", help="a float model that takes turns with it")
-    command.add_argument("--steps", action="store_true", help="show the time of each step too")
-    add_dim(command)
-    add_engine_options(command)
-    add_json(command)
-
-
-def add_pack(commands: Any) -> None:
-    command = add_command(commands, "pack", "compile an ONNX model to a .octavo file", pack_command)
-    command.add_argument("model", metavar="MODEL")
-    command.add_argument("-o", "--output", required=True, metavar="OUT.octavo")
-    add_json(command)
-
-
-def add_version(commands: Any) -> None:
-    add_json(add_command(commands, "version", "show this build and what it found", version_command))
-
-
-def add_demo(commands: Any) -> None:
-    command = add_command(commands, "demo", "classify 1,000 pictures with the packaged networks", demo_command)
-    command.add_argument("--output", metavar="FILE.png", help="the picture to write (default octavo-demo.png)")
-    command.add_argument("--threads", type=positive, metavar="N", help="threads of a run (default: the CPUs there are)")
-    add_json(command)
-
-
-# ---- arguments -------------------------------------------------------------------------------------------------------
-
-
-def positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return number
-
-
-def dimension(text: str) -> tuple[str, int]:
-    name, equals, number = text.rpartition("=")
-    if not (equals and name and number.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SIZE")
-    return name, int(number)
-
-
-def extent(text: str) -> tuple[int, ...]:
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(p.isdecimal() and int(p) > 0 for p in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a side such as 256 nor a size such as 320x240")
-    return tuple(int(p) for p in parts)
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(p) for p in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not numbers with commas between") from None
-
-
-def divisors(text: str) -> tuple[float, ...]:
-    found = numbers(text)
-    if 0.0 in found:
-        raise argparse.ArgumentTypeError("a standard deviation cannot be 0")
-    return found
-
-
-# ---- run -------------------------------------------------------------------------------------------------------------
 
 
 def run_command(options: argparse.Namespace) -> int:
@@ -405,103 +268,3 @@ def run_text(report: dict[str, Any]) -> str:
         best = [[f"{c[at]:.6g}" if at == "score" else str(c[at]) for at in columns] for c in row]
         text += f"\n\nrow {k}\n" + table(columns, best, left=("label",))
     return text
-
-
-# ---- the other commands ----------------------------------------------------------------------------------------------
-
-
-def inspect_command(options: argparse.Namespace) -> int:
-    from octavo.engine import Session
-    from octavo.report.inspect import checked_dims, inspect, inspect_text
-
-    session = Session(options.model, isa=options.isa)
-    report = {"model": options.model, **inspect(session, checked_dims(session.get_inputs(), options.dim))}
-    print(json.dumps(report) if options.json else inspect_text(report))
-    return 0
-
-
-def bench_command(options: argparse.Namespace) -> int:
-    from octavo.report.bench import bench, bench_text
-
-    report = bench(
-        options.model,
-        threads=options.threads,
-        isa=options.isa,
-        rounds=options.rounds,
-        dims=options.dim,
-        compare_float=options.compare_float,
-        steps=options.steps,
-    )
-    print(json.dumps(report) if options.json else bench_text(report))
-    return 0
-
-
-def pack_command(options: argparse.Namespace) -> int:
-    from octavo.engine import Session
-
-    session = Session(options.model)
-    session.save(options.output)
-    report = {
-        "model": options.model,
-        "output": options.output,
-        "model_bytes": os.path.getsize(options.model),
-        "output_bytes": os.path.getsize(options.output),
-        "steps": len(session.plan.steps),
-    }
-    if options.json:
-        print(json.dumps(report))
-    else:
-        print(f"{options.output}: {report['output_bytes']:,} bytes, {report['steps']} steps")
-    return 0
-
-
-def version_command(options: argparse.Namespace) -> int:
-    report = build_info()
-    if options.json:
-        print(json.dumps(report))
-        return 0
-    levels = ", ".join(f"{k}{'' if found else ' (not on this CPU)'}" for k, found in report["isa_levels"].items())
-    rows = [
-        ("octavo", report["octavo"]),
-        ("compiler", report["compiler"]),
-        ("ISA levels", levels),
-        ("ISA in use", report["isa"]),
-        ("threads", str(report["threads"])),
-        ("python", report["python"]),
-        ("numpy", report["numpy"]),
-        ("onnx", report["onnx"] or "not installed"),
-    ]
-    print("\n".join(f"{name:<12}{value}" for name, value in rows))
-    return 0
-
-
-def build_info() -> dict[str, Any]:
-    """What was built and what it finds here."""
-    import platform
-    from importlib import metadata
-
-    import numpy as np
-
-    from octavo import _core
-
-    try:
-        onnx_version: str | None = metadata.version("onnx")
-    except metadata.PackageNotFoundError:
-        onnx_version = None
-    return {
-        "octavo": __version__,
-        "compiler": _core.compiler,
-        "isa_levels": dict(_core.isas()),
-        "isa": os.environ.get("OCTAVO_ISA") or _core.best_isa(),
-        "threads": _core.default_threads(),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "numpy": np.__version__,
-        "onnx": onnx_version,
-    }
-
-
-def demo_command(options: argparse.Namespace) -> int:
-    from octavo.demo import run_demo
-
-    return run_demo(options.output, options.threads, options.json)

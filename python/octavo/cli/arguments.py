@@ -1,0 +1,67 @@
+"""Options that several commands share, and what their values may be."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_command(commands: Any, name: str, help_text: str, function: Any, epilog: str = "") -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".", epilog=epilog
+    )
+    command.set_defaults(command=function)
+    return command
+
+
+def add_engine_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--threads", type=positive, metavar="N", help="threads of a run (default: the CPUs there are)")
+    command.add_argument("--isa", metavar="LEVEL", help="instruction-set level (default: $OCTAVO_ISA or the best)")
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_dim(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--dim", action="append", default=[], type=dimension, metavar="NAME=SIZE", help="size of a symbolic dimension"
+    )
+
+
+def positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return number
+
+
+def dimension(text: str) -> tuple[str, int]:
+    name, equals, number = text.rpartition("=")
+    if not (equals and name and number.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SIZE")
+    return name, int(number)
+
+
+def extent(text: str) -> tuple[int, ...]:
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a side such as 256 nor a size such as 320x240")
+    return tuple(int(p) for p in parts)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(p) for p in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers with commas between") from None
+
+
+def divisors(text: str) -> tuple[float, ...]:
+    found = numbers(text)
+    if 0.0 in found:
+        raise argparse.ArgumentTypeError("a standard deviation cannot be 0")
+    return found
