@@ -24,8 +24,9 @@ class QConv : public Op {
     const GemmS8* kernel = find_gemm_s8(ctx.isa);
     const int64_t count = p_.outputs / p_.group;
     packed_.reserve(size_t(p_.group));
+    const int64_t inner = whole_rows_ ? 1 : p_.kw;
     for (int64_t g = 0; g < p_.group; g++)
-      packed_.emplace_back(kernel, gemm_weights(p_.weights, g * count, count, segments_, length_));
+      packed_.emplace_back(kernel, gemm_weights(p_.weights, g * count, count, segments_, length_, inner));
     if (p_.epilogue.table) lut_ = &lut_s8(ctx.isa);
     if (p_.epilogue.out_f32) m_ = column_multipliers(p_.weights, p_.outputs);
   }

@@ -33,11 +33,12 @@ GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const float* m, 
   return g;
 }
 
-GemmS8Weights gemm_weights(const QWeights& q, int64_t first, int64_t count, int64_t segments, int64_t length) {
+GemmS8Weights gemm_weights(const QWeights& q, int64_t first, int64_t count, int64_t segments, int64_t length,
+                           int64_t inner) {
   GemmS8Weights w;
   w.dtype = q.w->dtype;
   w.w = q.w->as<uint8_t>() + first * segments * length * int64_t(size_of(w.dtype));
-  w.n = count, w.segments = segments, w.segment_length = length;
+  w.n = count, w.segments = segments, w.segment_length = length, w.inner = inner;
   w.bias = q.bias ? q.bias + first : nullptr;
   w.m_stride = q.m_per_channel ? 1 : 0;
   if (q.m) w.m = q.m + first * w.m_stride;

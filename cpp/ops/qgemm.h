@@ -16,7 +16,8 @@ GemmS8Rows rows_of(const View& v);
 GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const float* m, const LutS8* lut);
 
 // Weights of channels [first, first + count) out of `q`, as segments.
-GemmS8Weights gemm_weights(const QWeights& q, int64_t first, int64_t count, int64_t segments, int64_t length);
+GemmS8Weights gemm_weights(const QWeights& q, int64_t first, int64_t count, int64_t segments, int64_t length,
+                           int64_t inner = 1);
 
 // m for every column.
 std::vector<float> column_multipliers(const QWeights& q, int64_t n);

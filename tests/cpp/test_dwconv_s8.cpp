@@ -20,6 +20,8 @@ struct Layer {
   int64_t images, h, w, c, kh, kw, stride_h, stride_w, dil_h, dil_w;
   bool wide, extreme, out_f32, z, table;
   int64_t gap_x, gap_y;  // unused bytes after each pixel
+  int64_t beyond = 1;    // wide: one weight in so many may lie beyond s8
+  int64_t most = 255;    // and reaches so far
 
   int64_t out_h() const { return (h - (kh - 1) * dil_h - 1) / stride_h + 1; }
   int64_t out_w() const { return (w - (kw - 1) * dil_w - 1) / stride_w + 1; }
@@ -45,7 +47,8 @@ struct Data {
     for (size_t i = 0; i < n; i++) {
       const bool low = rng.next() & 1;
       w8.push_back(int8_t(l.extreme ? (low ? -128 : 127) : rng.between(-128, 127)));
-      w16.push_back(int16_t(l.extreme ? (low ? -255 : 255) : rng.between(-255, 255)));
+      const bool rare = rng.between(1, l.beyond) != 1;
+      w16.push_back(int16_t(rare ? w8.back() : l.extreme ? (low ? -255 : l.most) : rng.between(-255, l.most)));
     }
     for (int64_t i = 0; i < l.c; i++) {
       bias.push_back(l.extreme ? (i & 1 ? INT32_MAX : INT32_MIN) : int32_t(rng.between(-20000, 20000)));
@@ -160,6 +163,14 @@ int main() {
   for (int64_t w = 5; w <= 40; w++)
     for (int64_t stride = 1; stride <= 2; stride++)
       compare({2, 5 + w % 4, w, 72, 5, 5, stride, stride, 1, 1, false, false, false, false, false, w % 3, w % 2 * 5});
+  // Weights beyond s8 in some blocks, in all, and those that take three s8 values.
+  for (int64_t c : {5, 16, 32, 64, 70, 96, 130, 200})
+    for (int64_t stride = 1; stride <= 2; stride++)
+      for (int64_t beyond : {1, 60, 400})
+        for (int64_t most : {254, 255})
+          for (int64_t kernel : {3, 5})
+            compare({2, rng.between(5, 9), rng.between(5, 11), c, kernel, kernel, stride, stride, 1, 1, true,
+                     c % 32 == 0, false, c % 3 == 0, false, 0, 0, beyond, most});
   for (int round = 0; round < 150; round++) {
     const auto flip = [&](int one_in) { return rng.between(1, one_in) == 1; };
     Layer l = {};
@@ -170,6 +181,7 @@ int main() {
     l.h = (l.kh - 1) * l.dil_h + rng.between(1, 6), l.w = (l.kw - 1) * l.dil_w + rng.between(1, 9);
     l.wide = flip(3), l.extreme = flip(4), l.out_f32 = flip(6);
     l.z = !l.out_f32 && flip(3), l.table = !l.out_f32 && flip(3);
+    l.beyond = flip(2) ? 40 : 1, l.most = flip(2) ? 254 : 255;
     l.gap_x = flip(3) ? rng.between(1, 20) : 0, l.gap_y = flip(3) ? rng.between(1, 20) : 0;
     compare(l);
   }

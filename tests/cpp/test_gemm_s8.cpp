@@ -29,8 +29,8 @@ struct Case {
   // Geometry: lines x rows outputs, segments (outer x inner) of `length` bytes.
   int64_t images = 1, lines = 1, rows = 1, outer = 1, inner = 1, length = 1, n = 1;
   int64_t row = 0, line = 0, image = 0, segment_outer = 0, segment_inner = 0;
-  enum Fill { random, extreme, ends } fill = random;
-  bool wide = false;  // s16 weights
+  enum Fill { random, extreme, ends, rare } fill = random;  // rare: few s16 weights are beyond s8
+  bool wide = false;                                        // s16 weights
   enum Scale { normal, huge, negative, zero, mixed, tiny } scale = normal;
   int zp = 128, lo = 0, hi = 255;
   GemmS8Epilogue::Kind kind = GemmS8Epilogue::Kind::u8;
@@ -73,7 +73,10 @@ void run_case(const Case& t, Isa isa, Random r) {
   for (auto& x : w8)
     x = t.fill == Case::extreme ? -128 : t.fill == Case::ends ? (r.in(0, 1) ? 127 : -128) : int8_t(r());
   for (auto& x : w16)
-    x = int16_t(t.fill == Case::extreme ? -255 : t.fill == Case::ends ? (r.in(0, 1) ? 255 : -255) : r.in(-255, 255));
+    x = int16_t(t.fill == Case::extreme                     ? -255
+                : t.fill == Case::ends                      ? (r.in(0, 1) ? 255 : -255)
+                : t.fill == Case::rare && r.in(1, 100) != 1 ? r.in(-128, 127)
+                                                            : r.in(-255, 255));
   std::vector<int32_t> bias(size_t(t.n));
   for (auto& x : bias) x = t.fill == Case::random ? int32_t(r.in(-100000, 100000)) : int32_t(r());
   std::vector<float> m(size_t(t.n));
@@ -86,7 +89,7 @@ void run_case(const Case& t, Isa isa, Random r) {
   GemmS8Weights w;
   w.dtype = t.wide ? DType::s16 : DType::s8;
   w.w = t.wide ? static_cast<const void*>(w16.data()) : static_cast<const void*>(w8.data());
-  w.n = t.n, w.segments = segments, w.segment_length = t.length;
+  w.n = t.n, w.segments = segments, w.segment_length = t.length, w.inner = t.inner;
   w.bias = bias.data(), w.m = m.data();
   const GemmS8Packed packed(find_gemm_s8(isa), w);
 
@@ -228,13 +231,25 @@ std::vector<Case> cases(Random& r) {
           Case t = convolution(2, 9, 8, c, 10 + c * 3, kernel, stride, taps);
           t.z = c == 4, t.table = c == 5;
           add(t, "");
+          t.wide = true, t.fill = stride == 1 ? Case::rare : Case::random;
+          add(t, "s16");
         }
   Case big = matrix(300, 200, 300);
   big.threads = 2;
   add(big, "threads");
+  big.wide = true, big.fill = Case::rare;
+  add(big, "threads, s16");
   big = matrix(2, 700, 900);
   big.threads = 2;
   add(big, "threads over panels");
+  big.wide = true, big.fill = Case::rare;
+  add(big, "threads over panels, s16");
+  for (int64_t m : {1, 7, 8, 30})
+    for (int64_t n : {16, 40, 48, 64, 96, 144, 200}) {
+      Case t = matrix(m, 1 + m * n % 150, n);
+      t.wide = true, t.fill = Case::rare, t.z = n == 40;
+      add(t, "few weights beyond s8");
+    }
   return list;
 }
 

@@ -19,6 +19,7 @@ int32_t weight_at(const DwconvS8Weights& w, int64_t channel, int64_t tap) {
 }
 
 // A weight beyond s8 is a sum of up to three s8 ones.
+constexpr int kSummands = 3;
 int32_t part_at(int32_t weight, int part) {
   int32_t v = 0;
   for (int i = 0; i <= part; i++) {
@@ -40,8 +41,10 @@ const char* kind_name(DwconvS8Kind kind) {
   switch (kind) {
     case DwconvS8Kind::s1_two_rows:
     case DwconvS8Kind::s1_one_row:
+    case DwconvS8Kind::s1_wide:
       return "3x3s1";
     case DwconvS8Kind::s2:
+    case DwconvS8Kind::s2_wide:
       return "3x3s2";
     case DwconvS8Kind::s1_5x5:
       return "5x5s1";
@@ -58,27 +61,10 @@ DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
     : kernel_(static_cast<const DwconvS8*>(find_kernel("dwconv_s8", isa))), shape_(w), kind_(DwconvS8Kind::general) {
   shape_.w = nullptr, shape_.bias = nullptr, shape_.m = nullptr;
   const bool square = w.kh == w.kw && w.dil_h == 1 && w.dil_w == 1 && w.stride_h == w.stride_w;
-  if (square && (w.kh == 3 || w.kh == 5) && w.dtype == DType::s8 && !w.out_f32) {
+  if (square && (w.kh == 3 || w.kh == 5) && !w.out_f32) {
     if (w.stride_h == 1) kind_ = w.kh == 3 ? DwconvS8Kind::s1_two_rows : DwconvS8Kind::s1_5x5;
     if (w.stride_h == 2) kind_ = w.kh == 3 ? DwconvS8Kind::s2 : DwconvS8Kind::s2_5x5;
   }
-  two_rows_ = kind_ == DwconvS8Kind::s1_two_rows;
-
-  if (kind_ == DwconvS8Kind::general) {
-    for (int64_t t = 0; t < w.kh * w.kw; t++) {
-      int parts = 1;
-      for (int64_t c = 0; c < w.channels; c++)
-        while (parts < 3 && part_at(weight_at(w, c, t), parts) != 0) parts++;
-      for (int p = 0; p < parts; p++) {
-        taps_.push_back({int32_t(t / w.kw * w.dil_h), int32_t(t % w.kw * w.dil_w)});
-        part_of_.push_back(int32_t(t * 4 + p));
-      }
-    }
-    while (taps_.size() % 4 != 0) taps_.push_back(taps_.back()), part_of_.push_back(-1);  // times zero
-  }
-
-  const size_t vectors = kind_ == DwconvS8Kind::general ? taps_.size() : w.kh == 3 ? 24 : 52;
-  size_t bytes = 0, side = 0;
   for (int64_t c = 0; c < w.channels;) {
     Block b = {};
     b.first = c;
@@ -87,26 +73,64 @@ DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
     const int64_t left = w.channels - c;
     while (b.width > 16 && (b.width / 2 >= left || (b.width > left && b.width > kernel_->max_partial))) b.width /= 2;
     b.channels = int32_t(std::min<int64_t>(b.width, left));
+    b.kind = kind_of(w, b);
+    c += b.channels;
+    blocks_.push_back(b);
+  }
+  find_taps(w);
+  size_t bytes = 0, side = 0;
+  for (Block& b : blocks_) {
+    const size_t vectors = b.kind == DwconvS8Kind::general ? taps_.size() : w.kh == 3 ? 24 : 52;
     b.weights = bytes, b.side = side;
     bytes += vectors * size_t(b.width), side += size_t(b.width);
-    c += b.channels;
     const int width = b.width == 64 ? 0 : b.width == 32 ? 1 : 2, partial = b.channels < b.width ? 1 : 0;
     bool fast = true;
-    for (int64_t i = b.first; i < c; i++) fast = fast && proven(w, i);
+    for (int64_t i = b.first; i < b.first + b.channels; i++) fast = fast && proven(w, i);
     const DwconvS8Out out = w.out_f32 ? DwconvS8Out::f32 : fast ? DwconvS8Out::u8_fast : DwconvS8Out::u8_safe;
-    b.row = kernel_->row[int(kind_)][int(out)][width][partial];
-    b.last_row = two_rows_ ? kernel_->row[int(DwconvS8Kind::s1_one_row)][int(out)][width][partial] : b.row;
-    blocks_.push_back(b);
+    b.row = kernel_->row[int(b.kind)][int(out)][width][partial];
+    b.last_row = b.kind == DwconvS8Kind::s1_two_rows
+                     ? kernel_->row[int(DwconvS8Kind::s1_one_row)][int(out)][width][partial]
+                     : b.row;
   }
   weights_ = Buffer(bytes, true);
   bias_ = Buffer(side * sizeof(int32_t), true);
   m_ = Buffer(side * sizeof(float), true);
-  for (Block& b : blocks_) pack_block(w, b);
+  for (const Block& b : blocks_) pack_block(w, b);
 }
 
-void DwconvS8Packed::pack_block(const DwconvS8Weights& w, Block& b) {
+// Weights beyond s8 are rare even in layers that have some, so each block has the quickest kind that serves its own.
+DwconvS8Kind DwconvS8Packed::kind_of(const DwconvS8Weights& w, const Block& b) const {
+  int summands = 1;
+  for (int64_t c = b.first; c < b.first + b.channels; c++)
+    for (int64_t t = 0; t < w.kh * w.kw; t++)
+      while (summands < kSummands && part_at(weight_at(w, c, t), summands) != 0) summands++;
+  if (summands == 1) return kind_;
+  if (summands == 2 && kind_ == DwconvS8Kind::s1_two_rows) return DwconvS8Kind::s1_wide;
+  if (summands == 2 && kind_ == DwconvS8Kind::s2) return DwconvS8Kind::s2_wide;
+  return DwconvS8Kind::general;
+}
+
+void DwconvS8Packed::find_taps(const DwconvS8Weights& w) {
+  for (int64_t t = 0; t < w.kh * w.kw; t++) {
+    int summands = 0;  // the most that a general block needs
+    for (const Block& b : blocks_) {
+      if (b.kind != DwconvS8Kind::general) continue;
+      summands = std::max(summands, 1);
+      for (int64_t c = b.first; c < b.first + b.channels; c++)
+        while (summands < kSummands && part_at(weight_at(w, c, t), summands) != 0) summands++;
+    }
+    for (int p = 0; p < summands; p++) {
+      taps_.push_back({int32_t(t / w.kw * w.dil_h), int32_t(t % w.kw * w.dil_w)});
+      part_of_.push_back(int32_t(t * 4 + p));
+    }
+  }
+  while (taps_.size() % 4 != 0) taps_.push_back(taps_.back()), part_of_.push_back(-1);  // times zero
+}
+
+void DwconvS8Packed::pack_block(const DwconvS8Weights& w, const Block& b) {
   int8_t* to = weights_.as<int8_t>() + b.weights;
   const int32_t lanes = b.width / 4;
+  const bool wide = b.kind == DwconvS8Kind::s1_wide || b.kind == DwconvS8Kind::s2_wide;
   for (int32_t k = 0; k < 4; k++)
     for (int32_t l = 0; l < lanes; l++) {
       const int32_t in_block = l / 4 * 16 + 4 * k + l % 4;
@@ -114,7 +138,7 @@ void DwconvS8Packed::pack_block(const DwconvS8Weights& w, Block& b) {
       const int64_t c = b.first + in_block;
       bias_.as<int32_t>()[b.side + size_t(k * lanes + l)] = w.bias ? w.bias[c] : 0;
       m_.as<float>()[b.side + size_t(k * lanes + l)] = w.m[c * w.m_stride];
-      if (kind_ == DwconvS8Kind::general) {
+      if (b.kind == DwconvS8Kind::general) {
         for (size_t t = 0; t < taps_.size(); t++)
           if (part_of_[t] >= 0)
             to[(t / 4 * 4 + size_t(k)) * size_t(b.width) + size_t(l) * 4 + t % 4] =
@@ -133,10 +157,12 @@ void DwconvS8Packed::pack_block(const DwconvS8Weights& w, Block& b) {
         continue;
       }
       for (int column = 0; column < 3; column++)
-        for (int shift = 0; shift < 2; shift++)
-          for (int row = 0; row < 3; row++)
-            to[((k * 3 + column) * 2 + shift) * b.width + l * 4 + row + shift] =
-                int8_t(weight_at(w, c, row * 3 + column));
+        for (int second = 0; second < 2; second++)
+          for (int row = 0; row < 3; row++) {
+            const int32_t v = weight_at(w, c, row * 3 + column);
+            to[((k * 3 + column) * 2 + second) * b.width + l * 4 + row + (wide ? 0 : second)] =
+                int8_t(wide ? part_at(v, second) : v);
+          }
     }
 }
 
@@ -164,7 +190,15 @@ void run_piece(const DwconvS8Job& j, const EltwiseS8& eltwise, const LutS8& lut,
     r.channels = b.channels;
     r.w = p.weights(b), r.bias = p.bias(b), r.m = p.m(b);
     r.y = static_cast<uint8_t*>(j.y) + (out + b.first) * element;
-    (p.two_rows() && rows == 1 ? b.last_row : b.row)(r);
+    if (b.kind == DwconvS8Kind::s1_two_rows) {
+      (rows == 1 ? b.last_row : b.row)(r);
+      continue;
+    }
+    for (int64_t k = 0; k < rows; k++) {
+      b.row(r);
+      r.x += j.x_row;  // rows is two only where the stride is one
+      r.y = static_cast<uint8_t*>(r.y) + j.y_row * element;
+    }
   }
   if (!j.z && !j.table) return;
   const int64_t c0 = p.blocks()[first].first;

@@ -33,16 +33,17 @@ class DwconvS8Packed {
   struct Block {
     int64_t first;  // channel
     int32_t channels, width;
-    DwconvS8::RowFn row, last_row;  // last_row: of an odd height, where `row` makes two
-    size_t weights, side;           // offsets, in bytes and in elements
+    DwconvS8Kind kind;  // s1_two_rows: `row` makes two rows, and last_row one
+    DwconvS8::RowFn row, last_row;
+    size_t weights, side;  // offsets, in bytes and in elements
   };
   struct Tap {
     int32_t row, column;  // in input pixels, dilation included
   };
 
-  bool two_rows() const { return two_rows_; }
+  bool two_rows() const { return kind_ == DwconvS8Kind::s1_two_rows; }
   const std::vector<Block>& blocks() const { return blocks_; }
-  const std::vector<Tap>& taps() const { return taps_; }  // of the general kernel; a multiple of four
+  const std::vector<Tap>& taps() const { return taps_; }  // of general blocks; a multiple of four
   const int8_t* weights(const Block& b) const { return weights_.as<int8_t>() + b.weights; }
   const int32_t* bias(const Block& b) const { return bias_.as<int32_t>() + b.side; }
   const float* m(const Block& b) const { return m_.as<float>() + b.side; }
@@ -52,12 +53,13 @@ class DwconvS8Packed {
   std::string name() const;
 
  private:
-  void pack_block(const DwconvS8Weights& w, Block& b);
+  DwconvS8Kind kind_of(const DwconvS8Weights& w, const Block& b) const;
+  void find_taps(const DwconvS8Weights& w);
+  void pack_block(const DwconvS8Weights& w, const Block& b);
 
   const DwconvS8* kernel_;
   DwconvS8Weights shape_;
-  DwconvS8Kind kind_;
-  bool two_rows_ = false;
+  DwconvS8Kind kind_;  // of blocks whose weights are all s8
   std::vector<Block> blocks_;
   std::vector<Tap> taps_;
   std::vector<int32_t> part_of_;  // which s8 part of a weight each tap multiplies

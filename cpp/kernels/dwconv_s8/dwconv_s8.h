@@ -19,6 +19,8 @@ enum class DwconvS8Kind : int32_t {
   s1_two_rows,  // 3 x 3, stride 1, rows y and y + 1
   s1_one_row,   // 3 x 3, stride 1, the last row of an odd height
   s2,           // 3 x 3, stride 2, one row
+  s1_wide,      // 3 x 3, stride 1, one row, weights that are sums of two s8 values
+  s2_wide,      // 3 x 3, stride 2, one row, such weights
   s1_5x5,       // 5 x 5, stride 1, one row
   s2_5x5,       // 5 x 5, stride 2, one row
   general,      // any list of taps, one row
@@ -38,8 +40,8 @@ struct DwconvS8Row {
   const int64_t* taps;  // general: 4 * groups offsets in bytes from x
   int32_t groups;
   int32_t columns, channels;  // channels < width only in a partial block
-  const int8_t* w;            // [lanes][4] each: 3 x 3: [4 k][3 columns][2 rows];  5 x 5: [4 k][5 V, 4 shifts x 2 H];
-                              // general: [groups][4 k]
+  const int8_t* w;            // [lanes][4] each: 3 x 3: [4 k][3 columns][2 rows, or 2 summands of a wide weight];
+                              // 5 x 5: [4 k][5 V, 4 shifts x 2 H];  general: [groups][4 k]
   const int32_t* bias;        // [4 k][lanes]; lane l of sub-vector k is channel l / 4 * 16 + 4 * k + l % 4 of the block
   const float* m;
   void* y;
@@ -47,7 +49,7 @@ struct DwconvS8Row {
   int32_t zp, lo, hi;
 };
 
-constexpr int kDwconvS8Kinds = 6, kDwconvS8Widths = 3;
+constexpr int kDwconvS8Kinds = 8, kDwconvS8Widths = 3;
 
 struct DwconvS8 {
   const char* isa;

@@ -56,7 +56,8 @@ OCTAVO_INLINE void store_pixel(uint8_t* y, typename V::H first, typename V::H se
 }
 
 // NX columns by NY rows of outputs from (NX - 1) * S + 3 interleaved columns. Each weight vector is loaded once.
-template <class V, int NX, int NY, int S, DwconvS8Out kOut, bool kPartial>
+// NW: s8 values that add up to a weight (two only where NY is one).
+template <class V, int NX, int NY, int NW, int S, DwconvS8Out kOut, bool kPartial>
 OCTAVO_INLINE void step3x3(const Column<V>* column, const DwconvS8Row& r, const Requant<V>& q, uint8_t* y) {
   constexpr int kB = V::kBytes, kL = V::kBytes / 4;
   typename V::I even[NY][NX];
@@ -71,10 +72,10 @@ OCTAVO_INLINE void step3x3(const Column<V>* column, const DwconvS8Row& r, const 
     for (int i = 0; i < NX; i++) acc[j][i] = bias;
     OCTAVO_UNROLL
     for (int c = 0; c < 3; c++) OCTAVO_UNROLL
-    for (int j = 0; j < NY; j++) {
+    for (int j = 0; j < NY * NW; j++) {
       const auto weight = V::load_b(reinterpret_cast<const uint8_t*>(w + (c * 2 + j) * kB));
       OCTAVO_UNROLL
-      for (int i = 0; i < NX; i++) V::dot(acc[j][i], column[i * S + c].k[k], weight);
+      for (int i = 0; i < NX; i++) V::dot(acc[j / NW][i], column[i * S + c].k[k], weight);
     }
     const auto m = V::load_f(r.m + kL * k);
     OCTAVO_UNROLL
@@ -92,7 +93,7 @@ OCTAVO_INLINE void step3x3(const Column<V>* column, const DwconvS8Row& r, const 
   }
 }
 
-template <class V, int NY, DwconvS8Out kOut, bool kPartial>
+template <class V, int NY, int NW, DwconvS8Out kOut, bool kPartial>
 __attribute__((noinline)) void row_s1(const DwconvS8Row& r) {
   const Requant<V> q(r);
   const uint8_t* x = r.x;
@@ -109,16 +110,16 @@ __attribute__((noinline)) void row_s1(const DwconvS8Row& r) {
   int i = 0;
   for (; i + 2 <= r.columns; i += 2, x += 2 * pixel, y += 2 * r.y_pixel) {
     column[2] = load(x), column[3] = load(x + pixel);
-    step3x3<V, 2, NY, 1, kOut, kPartial>(column, r, q, y);
+    step3x3<V, 2, NY, NW, 1, kOut, kPartial>(column, r, q, y);
     column[0] = column[2], column[1] = column[3];
   }
   if (i < r.columns) {
     column[2] = load(x);
-    step3x3<V, 1, NY, 1, kOut, kPartial>(column, r, q, y);
+    step3x3<V, 1, NY, NW, 1, kOut, kPartial>(column, r, q, y);
   }
 }
 
-template <class V, DwconvS8Out kOut, bool kPartial>
+template <class V, int NW, DwconvS8Out kOut, bool kPartial>
 __attribute__((noinline)) void row_s2(const DwconvS8Row& r) {
   const Requant<V> q(r);
   const uint8_t* x = r.x;
@@ -135,12 +136,12 @@ __attribute__((noinline)) void row_s2(const DwconvS8Row& r) {
   for (; i + 2 <= r.columns; i += 2, x += 4 * pixel, y += 2 * r.y_pixel) {
     OCTAVO_UNROLL
     for (int c = 0; c < 4; c++) column[1 + c] = load(x + c * pixel);
-    step3x3<V, 2, 1, 2, kOut, kPartial>(column, r, q, y);
+    step3x3<V, 2, 1, NW, 2, kOut, kPartial>(column, r, q, y);
     column[0] = column[4];
   }
   if (i < r.columns) {
     column[1] = load(x), column[2] = load(x + pixel);
-    step3x3<V, 1, 1, 2, kOut, kPartial>(column, r, q, y);
+    step3x3<V, 1, 1, NW, 2, kOut, kPartial>(column, r, q, y);
   }
 }
 
@@ -206,11 +207,15 @@ struct Rows {
     if constexpr ((kKind != DwconvS8Kind::general && kOut == DwconvS8Out::f32) || (kPartial && !V::kPartial))
       return nullptr;
     else if constexpr (kKind == DwconvS8Kind::s1_two_rows)
-      return row_s1<V, 2, kOut, kPartial>;
+      return row_s1<V, 2, 1, kOut, kPartial>;
     else if constexpr (kKind == DwconvS8Kind::s1_one_row)
-      return row_s1<V, 1, kOut, kPartial>;
+      return row_s1<V, 1, 1, kOut, kPartial>;
     else if constexpr (kKind == DwconvS8Kind::s2)
-      return row_s2<V, kOut, kPartial>;
+      return row_s2<V, 1, kOut, kPartial>;
+    else if constexpr (kKind == DwconvS8Kind::s1_wide)
+      return row_s1<V, 1, 2, kOut, kPartial>;
+    else if constexpr (kKind == DwconvS8Kind::s2_wide)
+      return row_s2<V, 2, kOut, kPartial>;
     else if constexpr (kKind == DwconvS8Kind::s1_5x5)
       return row_5x5<V, 1, kOut, kPartial>;
     else if constexpr (kKind == DwconvS8Kind::s2_5x5)
@@ -233,6 +238,6 @@ struct Rows<void> {
 #define OCTAVO_DW_OUT(kind, out) \
   {OCTAVO_DW_WIDTH(W64, kind, out), OCTAVO_DW_WIDTH(W32, kind, out), OCTAVO_DW_WIDTH(W16, kind, out)}
 #define OCTAVO_DW_KIND(kind) {OCTAVO_DW_OUT(kind, u8_fast), OCTAVO_DW_OUT(kind, u8_safe), OCTAVO_DW_OUT(kind, f32)}
-#define OCTAVO_DW_TABLE                                                         \
-  {OCTAVO_DW_KIND(s1_two_rows), OCTAVO_DW_KIND(s1_one_row), OCTAVO_DW_KIND(s2), \
-   OCTAVO_DW_KIND(s1_5x5),      OCTAVO_DW_KIND(s2_5x5),     OCTAVO_DW_KIND(general)}
+#define OCTAVO_DW_TABLE                                                                                      \
+  {OCTAVO_DW_KIND(s1_two_rows), OCTAVO_DW_KIND(s1_one_row), OCTAVO_DW_KIND(s2),     OCTAVO_DW_KIND(s1_wide), \
+   OCTAVO_DW_KIND(s2_wide),     OCTAVO_DW_KIND(s1_5x5),     OCTAVO_DW_KIND(s2_5x5), OCTAVO_DW_KIND(general)}

@@ -37,6 +37,7 @@ void finish(const Cut& cut, const GemmS8Packed::Panel& q, int64_t n, int64_t lin
 void set_panel(const Cut& cut, const GemmS8Packed::Panel& q, GemmS8Tile& k) {
   const GemmS8Epilogue& e = cut.job.epilogue;
   k.b = cut.panels + q.offset;
+  k.extra = q.extra, k.extras = q.extras;
   k.bias = cut.bias + q.side;
   k.m = cut.m + q.side;
   k.cols = q.cols;
@@ -59,7 +60,7 @@ void run_block(const Cut& cut, int64_t t0, int64_t t1, int64_t p0, int64_t p1) {
   GemmS8Tile k;
   k.work = work;
   k.lda = job.in.row;
-  k.parts = cut.b.parts, k.outer = job.outer, k.inner = job.inner;
+  k.outer = job.outer, k.inner = job.inner;
   k.groups = job.groups ? job.groups : cut.b.groups;
   k.segment_outer = job.segment_outer, k.segment_inner = job.segment_inner;
   k.row_bias = nullptr;

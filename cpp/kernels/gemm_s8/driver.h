@@ -18,6 +18,7 @@ struct GemmS8Weights {
   DType dtype = DType::s8;
   const void* w = nullptr;
   int64_t n = 0, segments = 1, segment_length = 0;
+  int64_t inner = 1;              // of the segments, those of one outer step: segment s is (s / inner, s % inner)
   const int32_t* bias = nullptr;  // n entries; null: zeros
   const float* m = nullptr;       // n entries, or one when m_stride is 0; null: ones (s32 outputs)
   int64_t m_stride = 1;
@@ -31,7 +32,9 @@ class GemmS8Packed {
     int32_t cols, nr;  // columns that exist, vectors
     size_t offset;     // of its weights
     size_t side;       // of its bias and m, in elements
-    bool fast;         // |acc * m| < 2^31 for every input
+    const GemmS8Extra* extra;
+    int32_t extras;
+    bool fast;  // |acc * m| < 2^31 for every input
   };
 
   GemmS8Packed() = default;
@@ -41,12 +44,12 @@ class GemmS8Packed {
 
   const GemmS8* kernel = nullptr;
   int64_t n = 0, k = 0;  // k: bytes of all segments
-  int32_t parts = 1, groups = 0;
+  int32_t groups = 0;
   int64_t segments = 1;
   int32_t nr = 1;  // of all panels but the last
   int64_t panels = 0;
-  size_t panel_bytes = 0, tail_bytes = 0;  // weights of a panel, of the last one
-  size_t bytes = 0;                        // of all panels
+  size_t panel_bytes = 0;  // weights of a panel but for its extras
+  size_t bytes = 0;        // of all panels
 
   Panel panel(int64_t p) const;
   const uint8_t* data() const { return weights_.as<uint8_t>(); }
@@ -63,10 +66,14 @@ class GemmS8Packed {
 
  private:
   void set_layout(int64_t columns);
+  void find_extras(const GemmS8Weights& w);
 
   int32_t tail_nr_ = 1;
   Buffer weights_, side_, m_;
   std::vector<char> fast_;
+  // Panel p's extras are [first_extra_[p], first_extra_[p + 1]); both are empty where there are none.
+  std::vector<GemmS8Extra> extra_;
+  std::vector<int64_t> first_extra_;
 };
 
 // What comes after the accumulators. Columns of z and of f32 vectors are the output's.

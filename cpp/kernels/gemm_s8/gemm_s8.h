@@ -1,7 +1,7 @@
 // u8 x s8 matrix product and direct convolution with requantization.
 //
-//   acc[r, n] = bias[n] (+ row_bias[r]) + sum over parts, segments and k of x[r, segment, k] * w[n, part, segment, k]
-//   (mod 2^32) u8 out:  y = clamp(rne(fl32(acc) * m[n]) + zp, lo, hi)          (core/arith.h requantize) s32 out: y =
+//   acc[r, n] = bias[n] (+ row_bias[r]) + sum over segments and k of x[r, segment, k] * w[n, segment, k]   (mod 2^32)
+//   u8 out:  y = clamp(rne(fl32(acc) * m[n]) + zp, lo, hi)          (core/arith.h requantize) s32 out: y =
 //   acc
 //
 // A row is a pixel: row r starts at a + r * lda, and its K bytes lie in segments, segment (i, j) at byte
@@ -9,7 +9,9 @@
 // NHWC has one for each kernel row (KW * C contiguous bytes) or for each tap (C bytes). A segment is read in groups of
 // four bytes, so up to three bytes behind it are read and multiplied by zero weights.
 //
-// Weights outside s8 (up to +-255) are split into parts that add up; each part walks the same segments again.
+// Weights outside s8 (up to +-255) are sums of s8 ones: behind the panel's groups come `extras`, groups of four bytes
+// that are multiplied once more, by what is missing. Asymmetric weights need few: their range is 255 wide, so only its
+// far end leaves s8.
 #pragma once
 
 #include <cstddef>
@@ -24,13 +26,21 @@ enum class GemmS8Out : int32_t {
   s32,
 };
 
+// A group of four bytes that is multiplied again: at byte k of segment (outer, inner).
+struct GemmS8Extra {
+  int32_t outer, inner;
+  int64_t k;
+};
+
 // One micro-kernel call: MR rows times NR vectors of columns.
 struct GemmS8Tile {
   const uint8_t* a;
   int64_t lda;
-  int32_t parts, outer, inner, groups;  // groups of four bytes in a segment
+  int32_t outer, inner, groups;  // groups of four bytes in a segment
   int64_t segment_outer, segment_inner;
-  const void* b;        // the packed panel
+  const void* b;  // the packed panel
+  const GemmS8Extra* extra;
+  int32_t extras;
   const int32_t* bias;  // in the panel's column order
   const float* m;
   const int32_t* row_bias;  // MR more summands, one a row; or null
@@ -55,13 +65,13 @@ constexpr int kGemmS8Work = 24 << 10;
 constexpr int kGemmS8MaxVectors = 4;
 
 // What an instruction set brings. A panel is `nr` vectors of `lanes` columns, packed as
-//   [part][segment][k / k_group][nr][lanes][k_group]   (int8, or int16 if `wide`)
+//   [segment][k / k_group][nr][lanes][k_group]   (int8, or int16 if `wide`), then the extras' groups likewise,
 // where vector j, lane l holds column j * lanes + l, or for nr == 4, (l / 4) * 16 + 4 * j + l % 4: then the packs of
 // the epilogue, which work within 128-bit blocks, leave the bytes in memory order.
 struct GemmS8 {
   const char* isa;
   int32_t lanes, k_group;
-  bool wide;            // weights widened to int16: no parts needed
+  bool wide;            // weights widened to int16: no extras needed
   bool flips;           // the kernel multiplies x - 128: packing adds 128 * sum(w) to the bias
   int32_t macs_per_us;  // rough, for cutting chunks
   int32_t max_vectors;

@@ -28,20 +28,10 @@ int32_t weight_at(const GemmS8Weights& w, int64_t i) {
   return w.dtype == DType::s8 ? static_cast<const int8_t*>(w.w)[i] : static_cast<const int16_t*>(w.w)[i];
 }
 
-// How many s8 values must be added to reach each weight.
-int32_t parts_of(const GemmS8Weights& w) {
-  if (w.dtype == DType::s8) return 1;
-  int32_t parts = 1;
-  for (int64_t i = 0, n = w.n * w.segments * w.segment_length; i < n; i++) {
-    const int32_t v = weight_at(w, i);
-    parts = std::max(parts, v >= 0 ? (v + 126) / 127 : (127 - v) / 128);
-  }
-  return parts;
-}
-
-// Part p of v: parts are filled one after another.
-int32_t part_of(int32_t v, int32_t p) {
-  return v >= 0 ? std::min(std::max(v - 127 * p, 0), 127) : std::max(std::min(v + 128 * p, 0), -128);
+// Weights beyond s8 are sums of s8 values, filled one after another: 0 is in the panel's groups, the others in extras.
+constexpr int32_t kSummands = 3;
+int32_t summand(int32_t v, int32_t i) {
+  return v >= 0 ? std::min(std::max(v - 127 * i, 0), 127) : std::max(std::min(v + 128 * i, 0), -128);
 }
 
 size_t checked_product(size_t a, size_t b) {
@@ -49,6 +39,10 @@ size_t checked_product(size_t a, size_t b) {
   if (__builtin_mul_overflow(a, b, &r) || r > (size_t(1) << 46))
     fail(ErrorKind::out_of_memory, "packed weights are too large");
   return r;
+}
+
+bool same_group(const GemmS8Extra& a, const GemmS8Extra& b) {
+  return a.outer == b.outer && a.inner == b.inner && a.k == b.k;
 }
 
 template <class T>
@@ -62,14 +56,21 @@ void fill_panel(const GemmS8& kernel, const GemmS8Packed& packed, const GemmS8We
       const int32_t column = GemmS8Packed::column(kernel, panel.nr, j, l);
       if (column >= panel.cols) continue;  // the buffer holds zeros
       T* out = to + (int64_t(j) * lanes + l) * kg;
-      for (int32_t p = 0; p < packed.parts; p++)
-        for (int64_t s = 0; s < w.segments; s++, out += steps * step) {
-          const int64_t from = (panel.first + column) * row + s * w.segment_length;
-          for (int64_t k = 0; k < w.segment_length; k++) {
-            const int32_t v = weight_at(w, from + k);
-            out[k / kg * step + k % kg] = T(packed.parts == 1 ? v : part_of(v, p));
-          }
+      for (int64_t s = 0; s < w.segments; s++, out += steps * step) {
+        const int64_t from = (panel.first + column) * row + s * w.segment_length;
+        for (int64_t k = 0; k < w.segment_length; k++) {
+          const int32_t v = weight_at(w, from + k);
+          out[k / kg * step + k % kg] = T(kernel.wide ? v : summand(v, 0));
         }
+      }
+      // The same group again is the next summand.
+      for (int32_t e = 0, i = 1; e < panel.extras; e++, out += step) {
+        const GemmS8Extra& x = panel.extra[e];
+        i = e > 0 && same_group(x, panel.extra[e - 1]) ? i + 1 : 1;
+        const int64_t from = (panel.first + column) * row + (x.outer * w.inner + x.inner) * w.segment_length + x.k;
+        for (int64_t k = 0; k < std::min<int64_t>(4, w.segment_length - x.k); k++)
+          out[k] = T(summand(weight_at(w, from + k), i));
+      }
     }
 }
 
@@ -83,10 +84,32 @@ void GemmS8Packed::set_layout(int64_t columns) {
   panels = (n + width - 1) / width;
   tail_nr_ = panels ? int32_t((n - (panels - 1) * width + lanes - 1) / lanes) : 1;
   size_t vector = checked_product(size_t(groups), size_t(4 * lanes * (kernel->wide ? 2 : 1)));
-  vector = checked_product(checked_product(vector, size_t(segments)), size_t(parts));
+  vector = checked_product(vector, size_t(segments));
   panel_bytes = checked_product(vector, size_t(nr));
-  tail_bytes = vector * size_t(tail_nr_);
-  bytes = panels ? checked_product(panel_bytes, size_t(panels - 1)) + tail_bytes : 0;
+  bytes = panels ? checked_product(panel_bytes, size_t(panels - 1)) + vector * size_t(tail_nr_) : 0;
+}
+
+// Which groups of four bytes each panel needs again, for weights beyond s8.
+void GemmS8Packed::find_extras(const GemmS8Weights& w) {
+  if (kernel->wide || w.dtype == DType::s8) return;
+  const int64_t width = int64_t(nr) * kernel->lanes;
+  for (int64_t p = 0; p < panels; p++) {
+    first_extra_.push_back(int64_t(extra_.size()));
+    const int64_t last = std::min(n, (p + 1) * width);
+    for (int64_t s = 0; s < segments; s++)
+      for (int64_t g = 0; g < w.segment_length; g += 4) {
+        int32_t summands = 1;
+        for (int64_t c = p * width; c < last; c++)
+          for (int64_t i = g; i < std::min(g + 4, w.segment_length); i++)
+            while (summands < kSummands && summand(weight_at(w, c * k + s * w.segment_length + i), summands) != 0)
+              summands++;
+        for (int32_t i = 1; i < summands; i++) extra_.push_back({int32_t(s / w.inner), int32_t(s % w.inner), g});
+      }
+    bytes +=
+        (extra_.size() - size_t(first_extra_.back())) * size_t((p + 1 < panels ? nr : tail_nr_) * kernel->lanes * 4);
+  }
+  first_extra_.push_back(int64_t(extra_.size()));
+  if (extra_.empty()) first_extra_.clear();
 }
 
 GemmS8Packed GemmS8Packed::layout(const GemmS8* kernel, int64_t n, int64_t k) {
@@ -98,7 +121,6 @@ GemmS8Packed GemmS8Packed::layout(const GemmS8* kernel, int64_t n, int64_t k) {
   p.set_layout(n);
   if (kernel->max_vectors < 4) {  // their run-time packing fills whole panels only
     p.tail_nr_ = p.nr;
-    p.tail_bytes = p.panel_bytes;
     p.bytes = checked_product(p.panel_bytes, size_t(p.panels));
   }
   return p;
@@ -110,9 +132,9 @@ GemmS8Packed::GemmS8Packed(const GemmS8* kernel_table, const GemmS8Weights& w) :
   segments = w.segments;
   k = w.segments * w.segment_length;
   groups = int32_t((w.segment_length + 3) / 4);
-  parts = kernel->wide ? 1 : parts_of(w);
   nr = choose_vectors(*kernel, w.n, k);
   set_layout(w.n);
+  find_extras(w);
   weights_ = Buffer(bytes, true);
   side_ = Buffer(checked_product(side_elements(), 4), true);
   m_ = Buffer(checked_product(side_elements(), 4), true);
@@ -156,6 +178,13 @@ GemmS8Packed::Panel GemmS8Packed::panel(int64_t p) const {
   q.offset = size_t(p) * panel_bytes;
   q.side = size_t(p * width);
   q.fast = fast(p);
+  q.extra = nullptr, q.extras = 0;
+  if (!first_extra_.empty()) {
+    const int64_t before = first_extra_[size_t(p)];
+    q.extra = extra_.data() + before;
+    q.extras = int32_t(first_extra_[size_t(p) + 1] - before);
+    q.offset += size_t(before * width * 4);  // all panels before this one have nr vectors
+  }
   return q;
 }
 

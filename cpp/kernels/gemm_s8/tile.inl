@@ -129,37 +129,46 @@ OCTAVO_INLINE void start_tile(VI (&acc)[MR][NR], const GemmS8Tile& t) {
   }
 }
 
+// Where the inputs of an extra group begin.
+OCTAVO_INLINE const uint8_t* extra_at(const GemmS8Tile& t, int e) {
+  const GemmS8Extra& x = t.extra[e];
+  return t.a + x.outer * t.segment_outer + x.inner * t.segment_inner + x.k;
+}
+
 #ifndef OCTAVO_GEMM_S8_OWN_TILE
 template <int MR, int NR>
-__attribute__((noinline)) void tile(const GemmS8Tile& t) {
+OCTAVO_INLINE void multiply_group(VI (&acc)[MR][NR], const uint8_t* a, int64_t lda, const uint8_t* b) {
   // The largest tile has no register left for the last vector of weights: it stays in memory, for no accumulator must.
   constexpr int kHeld = MR * NR + NR + 1 > 32 ? NR - 1 : NR;
+  VB w[NR];
+  OCTAVO_UNROLL
+  for (int j = 0; j < kHeld; j++) w[j] = load_b(b + j * kBytes);
+  OCTAVO_UNROLL
+  for (int i = 0; i < MR; i++) {
+    const VB x = gemm_input(set1_4(a + i * lda));
+    OCTAVO_UNROLL
+    for (int j = 0; j < kHeld; j++) gemm_dot(acc[i][j], x, w[j]);
+    if (kHeld < NR) gemm_dot_from(acc[i][NR - 1], x, b + (NR - 1) * kBytes);
+  }
+}
+
+template <int MR, int NR>
+__attribute__((noinline)) void tile(const GemmS8Tile& t) {
   VI acc[MR][NR];
   start_tile<MR, NR>(acc, t);
   const uint8_t* b = static_cast<const uint8_t*>(t.b);
   const int64_t lda = t.lda;
-  for (int part = 0; part < t.parts; part++) {
-    const uint8_t* outer = t.a;
-    for (int o = 0; o < t.outer; o++, outer += t.segment_outer) {
-      const uint8_t* inner = outer;
-      for (int s = 0; s < t.inner; s++, inner += t.segment_inner) {
-        const uint8_t* a = inner;
+  const uint8_t* outer = t.a;
+  for (int o = 0; o < t.outer; o++, outer += t.segment_outer) {
+    const uint8_t* inner = outer;
+    for (int s = 0; s < t.inner; s++, inner += t.segment_inner) {
+      const uint8_t* a = inner;
 #pragma GCC unroll 1
-        for (int k = 0; k < t.groups; k++, a += 4, b += kBytes * NR) {
-          VB w[NR];
-          OCTAVO_UNROLL
-          for (int j = 0; j < kHeld; j++) w[j] = load_b(b + j * kBytes);
-          OCTAVO_UNROLL
-          for (int i = 0; i < MR; i++) {
-            const VB x = gemm_input(set1_4(a + i * lda));
-            OCTAVO_UNROLL
-            for (int j = 0; j < kHeld; j++) gemm_dot(acc[i][j], x, w[j]);
-            if (kHeld < NR) gemm_dot_from(acc[i][NR - 1], x, b + (NR - 1) * kBytes);
-          }
-        }
-      }
+      for (int k = 0; k < t.groups; k++, a += 4, b += kBytes * NR) multiply_group<MR, NR>(acc, a, lda, b);
     }
   }
+#pragma GCC unroll 1
+  for (int e = 0; e < t.extras; e++, b += kBytes * NR) multiply_group<MR, NR>(acc, extra_at(t, e), lda, b);
   store_tile<MR, NR>(acc, t);
 }
 
