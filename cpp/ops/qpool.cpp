@@ -1,6 +1,8 @@
-// QAveragePool and QReduceMean:
+// QReduceMean:
 //   S = sum of (x - x_zp), n = how many;  y = clamp(rne(fl(fl32(S) * fl(r / fl(n)))) + y_zp, lo, hi)
-// The sum is exact in int32; nothing to average gives clamp(y_zp).
+// The sum is exact in int32.
+// QAveragePool: Dequantize, AveragePool and Quantize in float32, rounding for rounding; kernels/pool_s8/pool_s8.h has
+// the formula. Nothing to average gives clamp(y_zp) in both.
 #include "kernels/pool_s8/pool_s8.h"
 
 #include "core/arith.h"
@@ -25,20 +27,26 @@ struct MeanAttrs {
     ctx.need(0, DType::u8);
     check_dtype(ctx, 0, DType::u8);
   }
-  // `real` pixels are summed, the sum is divided by `count`.
-  PoolMean mean(int64_t real, int64_t count) const {
-    return {int32_t(real) * x_zp, count > 0 ? r / float(count) : 0.0f, range.zp, range.lo, range.hi};
+  PoolMean mean(int64_t count) const {
+    return {int32_t(count) * x_zp, count > 0 ? r / float(count) : 0.0f, range.zp, range.lo, range.hi};
   }
 };
 
 class QAveragePool : public Op {
  public:
-  explicit QAveragePool(const BindContext& ctx) : kernel_(pool_s8(ctx.isa)), window_(parse_window(ctx)), attrs_(ctx) {
+  explicit QAveragePool(const BindContext& ctx) : kernel_(pool_s8(ctx.isa)), window_(parse_window(ctx)) {
     check_arity(ctx, 1, 1);
+    ctx.need(0, DType::u8);
+    check_dtype(ctx, 0, DType::u8);
     include_pad_ = ctx.step.i("count_include_pad", 0) != 0;
-    if (window_.h.kernel * window_.w.kernel > kMostPixels)
-      ctx.fail("a window of %lld x %lld pixels is too large to sum in int32", (long long)window_.h.kernel,
-               (long long)window_.w.kernel);
+    const OutputRange range = output_range(ctx, "y_zp");
+    const int64_t before = ctx.step.i("zp_before", 0);
+    if (before < -128 || before > 255)
+      ctx.fail("attribute zp_before is %lld; it is a zero point, between -128 and 255", (long long)before);
+    average_.x_zp = byte_attribute(ctx, "x_zp", 0);
+    average_.x_scale = finite_attribute(ctx, "x_scale"), average_.y_scale = positive_attribute(ctx, "y_scale");
+    average_.before = float(before), average_.after = range.zp - int32_t(before);
+    average_.lo = range.lo, average_.hi = range.hi;
   }
 
   void infer(InferContext& ctx) const override { infer_window(window_, ctx); }
@@ -78,13 +86,15 @@ class QAveragePool : public Op {
       const int64_t count = include_pad_ ? padded_count(h, oy, x.h) * padded_count(w, ox, x.w) : real;
       if (real > 0) p.x = x.data + n * x.image_pitch + rows.first * x.row_pitch + cols.first * x.pixel_pitch;
       p.y = y.data + n * y.image_pitch + oy * y.row_pitch + ox * y.pixel_pitch;
-      kernel_.mean_u8(p, attrs_.mean(real, count));
+      PoolAverage average = average_;
+      average.count = count > 0 ? float(count) : 1.0f;
+      kernel_.average_u8(p, average);
     }
   }
 
   const PoolS8& kernel_;
   Window window_;
-  MeanAttrs attrs_;
+  PoolAverage average_ = {};
   bool include_pad_;
 };
 
@@ -126,7 +136,7 @@ class QReduceMean : public Op {
       last = int(reduced_[size_t(i)]);
     }
     const int64_t count = gone.size();
-    const PoolMean mean = attrs_.mean(count, count);
+    const PoolMean mean = attrs_.mean(count);
     uint8_t* y = ctx.out[0].as<uint8_t>();
     const uint8_t* from = x.as<uint8_t>();
     // Channels: the innermost kept axis, when it is the fastest one.

@@ -198,6 +198,9 @@ void add_quantized(Random& r, Cases& cases, int scale) {
     pool["count_include_pad"] = r.between(0, 1);
     cases.push_back(simple_case({"AveragePool", pool, {floats(r, s, -5, 5)}, DType::f32, 4}));
     pool.insert(zero.begin(), zero.end());
+    pool.erase("r");
+    pool["x_scale"] = double(r.real(0.01f, 3)), pool["y_scale"] = double(r.real(0.01f, 3));
+    pool["zp_before"] = k % 2 ? int64_t(0) : r.between(-128, 255);
     cases.push_back(simple_case({"QAveragePool", pool, {bytes_operand(r, DType::u8, s)}, DType::u8, 4}));
     Attrs mean = zero;
     mean["keepdims"] = int64_t(1);

@@ -185,6 +185,21 @@ void pools() {
         for (int64_t q = 0; q < w.cols; q++) sum += u[size_t(i * w.step + r * w.row + q * w.pixel + c)];
       want[size_t(i * w.y_pixel + c)] = uint8_t(requantize(sum, m.scale, m.zp, m.lo, m.hi));
     }
+  const PoolAverage a = {int32_t(rng.between(0, 255)),         std::fabs(scales[rng.between(0, 5)]),
+                         std::fabs(scales[rng.between(0, 5)]), float(rng.between(1, 64)),
+                         float(rng.between(-128, 255)),        int32_t(rng.between(-128, 255)),
+                         int32_t(rng.between(0, 50)),          int32_t(rng.between(200, 255))};
+  std::vector<uint8_t> averages = blank;
+  for (int64_t i = 0; i < w.columns; i++)
+    for (int64_t c = 0; c < w.channels; c++) {
+      float sum = 0.0f;
+      for (int64_t r = 0; r < w.rows; r++)
+        for (int64_t q = 0; q < w.cols; q++)
+          sum += float(u[size_t(i * w.step + r * w.row + q * w.pixel + c)] - a.x_zp) * a.x_scale;
+      const float v = sum / a.count / a.y_scale;
+      averages[size_t(i * w.y_pixel + c)] =
+          uint8_t(quantize_value((v == v ? v : 0.0f) + a.before, a.after, a.lo, a.hi));
+    }
   int32_t total = 0;
   for (uint8_t v : u) total += v;
   for (Isa isa : levels()) {
@@ -192,6 +207,10 @@ void pools() {
     w.x = u.data(), w.y = y.data();
     pool_s8(isa).mean_u8(w, m);
     CHECK(y == want);
+    y = blank;
+    w.y = y.data();
+    pool_s8(isa).average_u8(w, a);
+    CHECK(y == averages);
     CHECK(pool_s8(isa).sum_u8(u.data(), n) == total);
   }
 }

@@ -432,7 +432,9 @@ def test_qaverage_pool(seed: int, g: dict[str, Any], channels: int, how: str, ce
     x = fill(rng, (int(rng.integers(1, 3)), *g["size"], channels), np.uint8, how)
     attrs = {**g["attrs"], "kernel_shape": g["kernel"], "ceil_mode": int(ceil), "count_include_pad": int(include)}
     attrs |= {"x_zp": int(rng.integers(0, 256)), "y_zp": int(rng.integers(0, 256)), **bounds(rng)}
-    attrs["r"] = float(np.float32(rng.choice([1.0, 0.37, 2.5, 1e-30, 1e30])))
+    for key in ("x_scale", "y_scale"):
+        attrs[key] = float(np.float32(rng.choice([1.0, 0.37, 0.127, 2.5, 1e-30, 1e30, 3e38])))
+    attrs["zp_before"] = int(rng.choice([0, attrs["y_zp"], attrs["y_zp"] - 128]))
     check("QAveragePool", [x], attrs)
 
 

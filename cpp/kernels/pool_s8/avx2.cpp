@@ -10,7 +10,7 @@ inline VF or_nan(VF v, VF m) { return _mm256_blendv_ps(m, v, _mm256_cmp_ps(v, v,
 
 #include "kernels/pool_s8/tile.inl"
 
-constexpr PoolS8 kTable = {"avx2", max_bytes<false>, max_bytes<true>, max_floats, mean_bytes, sum_bytes};
+constexpr PoolS8 kTable = {"avx2", max_bytes<false>, max_bytes<true>, max_floats, mean_bytes, average_bytes, sum_bytes};
 
 }  // namespace
 }  // namespace avx2

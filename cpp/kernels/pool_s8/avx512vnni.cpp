@@ -10,7 +10,8 @@ inline VF or_nan(VF v, VF m) { return _mm512_mask_mov_ps(m, _mm512_cmp_ps_mask(v
 
 #include "kernels/pool_s8/tile.inl"
 
-constexpr PoolS8 kTable = {"avx512vnni", max_bytes<false>, max_bytes<true>, max_floats, mean_bytes, sum_bytes};
+constexpr PoolS8 kTable = {"avx512vnni", max_bytes<false>, max_bytes<true>, max_floats,
+                           mean_bytes,   average_bytes,    sum_bytes};
 
 }  // namespace
 }  // namespace avx512vnni

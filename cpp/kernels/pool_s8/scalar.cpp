@@ -13,7 +13,8 @@ inline VF or_nan(VF v, VF m) {
 
 #include "kernels/pool_s8/tile.inl"
 
-constexpr PoolS8 kTable = {"scalar", max_bytes<false>, max_bytes<true>, max_floats, mean_bytes, sum_bytes};
+constexpr PoolS8 kTable = {"scalar",   max_bytes<false>, max_bytes<true>, max_floats,
+                           mean_bytes, average_bytes,    sum_bytes};
 
 }  // namespace
 }  // namespace scalar

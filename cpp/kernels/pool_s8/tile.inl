@@ -101,6 +101,37 @@ void mean_bytes(const PoolWindow& w, const PoolMean& p) {
   }
 }
 
+void average_bytes(const PoolWindow& w, const PoolAverage& p) {
+  const VF x_scale = set1_f(p.x_scale), y_scale = set1_f(p.y_scale), count = set1_f(p.count), before = set1_f(p.before);
+  const VF low = set1_f(float(p.lo - p.after)), high = set1_f(float(p.hi - p.after));
+  const VH after = set1_h(int16_t(p.after));
+  const VI x_zp = set1_i(p.x_zp);
+  for (int64_t i = 0; i < w.columns; i++) {
+    const uint8_t* x = static_cast<const uint8_t*>(w.x) + i * w.step;
+    uint8_t* y = static_cast<uint8_t*>(w.y) + i * w.y_pixel;
+    for (int64_t c = 0; c < w.channels; c += kBytes) {
+      const int n = w.channels - c < kBytes ? int(w.channels - c) : kBytes;
+      VF sum[4] = {set1_f(0), set1_f(0), set1_f(0), set1_f(0)};
+      for (int64_t r = 0; r < w.rows; r++) {
+        const uint8_t* q = x + r * w.row + c;
+        for (int64_t k = 0; k < w.cols; k++, q += w.pixel) {
+          VI v[4];
+          widen(load_some(q, n), v[0], v[1], v[2], v[3]);
+          OCTAVO_UNROLL
+          for (int j = 0; j < 4; j++) sum[j] = add_f(sum[j], mul_f(to_f(sub_i(v[j], x_zp)), x_scale));
+        }
+      }
+      VI q[4];
+      OCTAVO_UNROLL
+      for (int j = 0; j < 4; j++) {
+        const VF v = add_f(zero_nan(div_f(div_f(sum[j], count), y_scale)), before);
+        q[j] = to_i(max_f(min_f(v, high), low));
+      }
+      store_some(y + c, packus16(adds16(packs32(q[0], q[1]), after), adds16(packs32(q[2], q[3]), after)), n);
+    }
+  }
+}
+
 int32_t sum_bytes(const uint8_t* x, int64_t n) {
   const VB ones = set1_b(1);
   VI acc = set1_i(0);

@@ -260,8 +260,8 @@ def average_pool(graph: Graph, uses: Uses, node: Node) -> None:
     out, shape = written(graph, node, to)
     patch = Patch(graph, node)
     rename(patch, node, [], to)
-    attrs |= {"kernel_shape": kernel, **mean_attrs(x, to)}
-    attrs |= {k: int(node.attrs.get(k, 0)) for k in ("count_include_pad", "ceil_mode")}
+    attrs |= {"kernel_shape": kernel, "x_zp": x.zp, "x_scale": float(x.scale), "y_scale": float(to.scale), **to.attrs}
+    attrs |= {k: int(node.attrs.get(k, 0)) for k in ("count_include_pad", "ceil_mode", "zp_before")}
     emit_channels_last(patch, "QAveragePool", x.q, [], attrs, np.uint8, shape, out)
     patch.apply(*to.nodes)
 
