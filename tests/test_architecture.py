@@ -30,14 +30,22 @@ CPP_ROOMS = {
 PYTHON_FLOORS = [
     {"errors", "_core"},
     {"ir"},
-    {"ops", "passes", "onnx_import", "onnx_export", "onnx_step", "onnx_qoperator"},
+    {"ops", "passes", "onnx_import", "onnx_export", "onnx_step", "onnx_values", "onnx_control", "onnx_qoperator"},
     {"plan", "lower"},
     {"feeds", "engine"},
     {"compress"},
     {"report", "images", "demo", "backend"},
     {"cli", "__main__"},
 ]
-ONNX_IMPORTERS = {"onnx_import.py", "onnx_export.py", "onnx_qoperator.py", "onnx_step.py", "backend.py"}
+ONNX_IMPORTERS = {
+    "onnx_import.py",
+    "onnx_export.py",
+    "onnx_qoperator.py",
+    "onnx_step.py",
+    "onnx_values.py",
+    "onnx_control.py",
+    "backend.py",
+}
 
 
 def tracked(*patterns: str) -> list[Path]:

@@ -112,6 +112,7 @@ class Session:
         self._python_steps: list[tuple[str, str]] = []
         self._notes: list[tuple[str, str]] = []
         callbacks: list[Any] = []
+        hosted: dict[str, Any] = {}
         plan = _load_packed(model)
         if plan is not None:
             if literal or not optimize:
@@ -119,10 +120,12 @@ class Session:
         else:
             compiled = _compile(model, optimize=optimize, literal=literal, requantize=requantize)
             plan, callbacks = compiled.plan, compiled.callbacks
+            hosted = compiled.hosted
             self._python_steps, self._notes = list(compiled.python_steps), list(compiled.notes)
         self._plan = plan
-        self._inputs = [TensorInfo.of(*i) for i in plan.inputs]
-        self._outputs = [TensorInfo.of(*o) for o in plan.outputs]
+        self._inputs = [_info(hosted, *i) for i in plan.inputs]
+        self._outputs = [_info(hosted, *o) for o in plan.outputs]
+        self._hosted = bool(hosted)
         self._numbers = {o.name: k for k, o in enumerate(self._outputs)}
         self._core = _core.Session(plan, isa=isa or "", threads=count, profile=self._profile, callbacks=callbacks)
 
@@ -142,15 +145,20 @@ class Session:
         wanted = None if output_names is None else self._wanted(output_names)
         buffers = None
         if out is not None:
+            if self._hosted:
+                raise Unsupported("out= is not for models whose inputs or outputs the core does not hold")
             infos = self._outputs if wanted is None else [self._outputs[k] for k in wanted]
             buffers, arrays = arrange_out(out, infos, arrays)
         try:
-            return self._core.run(arrays, wanted, buffers)
+            results = self._core.run(arrays, wanted, buffers)
         except InvalidArgument as e:
             raise self._mended(e, arrays) from None
+        return self._unpacked(results, wanted) if self._hosted else results
 
     def bind(self, feeds: Any, *, out: Any = None) -> BoundRun:
         """Checks the feeds once, for many runs over the same buffers; arguments as in :meth:`run`."""
+        if self._hosted:
+            raise Unsupported("models whose inputs or outputs the core does not hold cannot be bound; use run()")
         arrays = arrange(feeds, self._inputs)
         buffers = None
         if out is not None:
@@ -180,9 +188,10 @@ class Session:
         names_of = {known[name]: name for name in chosen}
         arrays = arrange(feeds, self._inputs)
         try:
-            return self._core.observe(arrays, list(names_of), lambda k, a: callback(names_of[k], a))
+            results = self._core.observe(arrays, list(names_of), lambda k, a: callback(names_of[k], a))
         except InvalidArgument as e:
             raise self._mended(e, arrays) from None
+        return self._unpacked(results, None) if self._hosted else results
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
@@ -258,6 +267,8 @@ class Session:
             name, reason = self._python_steps[0]
             more = f" (and {len(self._python_steps) - 1} more)" if len(self._python_steps) > 1 else ""
             raise Unsupported(f"node '{name}'{more} runs in Python, so this model cannot be packed: {reason}")
+        if self._hosted:
+            raise Unsupported("this model cannot be packed: the core does not hold its inputs or outputs")
         self._plan.save(os.fsdecode(path))
 
     def __repr__(self) -> str:
@@ -277,6 +288,12 @@ class Session:
     def _value_numbers(self) -> dict[str, int]:
         values = self._plan.values
         return {values[k]["name"]: k for step in self._plan.steps for k in step["outputs"] if k >= 0}
+
+    def _unpacked(self, results: list[np.ndarray], wanted: list[int] | None) -> list[Any]:
+        from octavo.onnx_values import unpack  # needs onnx, which a plan of held types does without
+
+        infos = self._outputs if wanted is None else [self._outputs[k] for k in wanted]
+        return [unpack(a) if info.packed else a for a, info in zip(results, infos)]
 
     def _mended(self, error: InvalidArgument, arrays: list[np.ndarray]) -> InvalidArgument:
         return InvalidArgument(f"{error}{shape_mend(arrays, self._inputs)}")
@@ -342,6 +359,18 @@ def _load_packed(model: Any) -> _core.Plan | None:
         except Error as e:
             raise type(e)(f"'{path}': {e}") from None
     return None
+
+
+def _info(
+    hosted: dict[str, tuple[str, np.dtype[Any] | None, list[int | str | None]]],
+    name: str,
+    element: int,
+    dims: Sequence[int | str | None] | None,
+) -> TensorInfo:
+    if name not in hosted:
+        return TensorInfo.of(name, element, dims)
+    spelling, dtype, shape = hosted[name]
+    return TensorInfo(name, spelling, shape, np.dtype(object) if dtype is None else dtype, packed=True)
 
 
 def _compile(model: Any, **options: Any) -> Any:

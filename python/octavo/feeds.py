@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class TensorInfo:
     type: str  # "tensor(float)", "tensor(uint8)", ...
     shape: list[int | str | None]
     dtype: np.dtype[Any]
+    packed: bool = field(default=False, repr=False)  # the plan carries it as bytes (onnx_values.py)
 
     @classmethod
     def of(cls, name: str, element: int, dims: Sequence[int | str | None] | None) -> TensorInfo:
@@ -76,9 +77,10 @@ def arrange(feeds: Any, inputs: Sequence[TensorInfo]) -> list[np.ndarray]:
         try:
             given = [feeds[i.name] for i in inputs]
         except KeyError:
-            raise misnamed(feeds, inputs) from None
-        if len(feeds) != len(inputs):
-            raise misnamed(feeds, inputs)
+            given = without_optionals(feeds, inputs)
+        else:
+            if len(feeds) != len(inputs):
+                raise misnamed(feeds, inputs)
     elif isinstance(feeds, (list, tuple)):
         given = list(feeds)
         if len(given) != len(inputs):
@@ -92,9 +94,19 @@ def arrange(feeds: Any, inputs: Sequence[TensorInfo]) -> list[np.ndarray]:
             )
         given = [feeds]
     return [
-        value if type(value) is np.ndarray and value.dtype is info.dtype else to_array(value, info)
+        value if type(value) is np.ndarray and value.dtype is info.dtype and not info.packed else to_array(value, info)
         for value, info in zip(given, inputs)
     ]
+
+
+def without_optionals(feeds: Mapping[Any, Any], inputs: Sequence[TensorInfo]) -> list[Any]:
+    """Feeds that lack an input: None for an optional one."""
+    absent = {i.name for i in inputs if i.name not in feeds}
+    if len(feeds) + len(absent) != len(inputs) or not all(
+        i.type.startswith("optional(") for i in inputs if i.name in absent
+    ):
+        raise misnamed({**feeds, **{i.name: None for i in inputs if i.type.startswith("optional(")}}, inputs)
+    return [feeds.get(i.name) for i in inputs]
 
 
 def count_of(inputs: Sequence[TensorInfo]) -> str:
@@ -112,7 +124,11 @@ def misnamed(feeds: Mapping[Any, Any], inputs: Sequence[TensorInfo]) -> InvalidA
 
 
 def to_array(value: Any, info: TensorInfo) -> np.ndarray:
-    """One feed as a native-endian array of info.dtype; raises InvalidArgument."""
+    """One feed as a native-endian array of info.dtype, or packed; raises InvalidArgument."""
+    if info.packed:
+        from octavo.onnx_values import checked, pack  # needs onnx, which a plan of held types does without
+
+        return pack(checked(value, info.name, info.type, info.dtype))
     if not isinstance(value, (np.ndarray, np.generic)):
         if isinstance(value, (bool, int, float, list, tuple)):
             return from_numbers(value, info)

@@ -23,12 +23,16 @@ Shape = tuple[Dim, ...]
 
 @dataclass
 class Value:
-    """A tensor: dtype and shape as far as they are known, and its contents when it is a constant."""
+    """A tensor: dtype and shape as far as they are known, and its contents when it is a constant.
+
+    host: the ONNX type of a sequence or an optional, which only Python steps read and write; None for tensors.
+    """
 
     name: str
     dtype: np.dtype | None = None
     shape: Shape | None = None
     const: np.ndarray | None = None
+    host: Any = None
 
     @property
     def rank(self) -> int | None:

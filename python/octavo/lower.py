@@ -13,9 +13,13 @@ from octavo.errors import InvalidArgument, Unsupported
 from octavo.ir import PLAN, Graph, Node, Value
 from octavo.onnx_import import element_type, import_model
 from octavo.onnx_step import make_step
+from octavo.onnx_values import pack, spelled, unpack
 from octavo.passes import run_passes
+from octavo.passes.context import held
 
-Callback = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+Callback = Callable[[Sequence[Any]], list[Any]]
+
+Hosted = tuple[str, np.dtype | None, list[int | str | None]]
 
 
 @dataclass
@@ -26,6 +30,9 @@ class Compiled:
     callbacks: list[Callback] = field(default_factory=list)  # for _core.Session; a plan without any can be saved
     python_steps: list[tuple[str, str]] = field(default_factory=list)  # (node, why it runs through onnx.reference)
     notes: list[tuple[str, str]] = field(default_factory=list)  # (node, why it is not executed as it might be)
+    # Inputs and outputs of types that the core does not hold, which the plan carries as bytes:
+    # name -> (type as onnxruntime spells it, dtype of its arrays if known, shape)
+    hosted: dict[str, Hosted] = field(default_factory=dict)
 
 
 def compile_model(
@@ -69,12 +76,13 @@ def build(graph: Graph, builder: Any) -> Compiled:
             value = graph.values[name]
             if value.const is None:
                 raise Unsupported(f"value '{name}' is read but never written")
-            numbers[name] = builder.add_constant(name, np.ascontiguousarray(value.const).reshape(value.const.shape))
+            const = value.const if held(value) else pack(value.const)
+            numbers[name] = builder.add_constant(name, np.ascontiguousarray(const).reshape(const.shape))
         return numbers[name]
 
     for name in graph.inputs:
         value = graph.values[name]
-        numbers[name] = builder.add_input(name, element_type(value.dtype), dims(value))  # type: ignore[arg-type]
+        numbers[name] = builder.add_input(name, *typed(value))
     for node in graph.nodes:
         inputs, attrs = list(node.inputs), dict(node.attrs)
         if node.domain != PLAN:
@@ -92,6 +100,10 @@ def build(graph: Graph, builder: Any) -> Compiled:
                 written.append(numbers[name])
         builder.add_step(node.op, node.name, read, written, {k: plain(v) for k, v in attrs.items()})
     add_outputs(graph, builder, number)
+    for public, name in [*((n, n) for n in graph.inputs), *graph.outputs]:
+        value = graph.values[name]
+        if not held(value):
+            done.hosted[public] = (spelled(value.host, value.dtype), value.dtype, dims(value) or [])
     done.plan = builder.build()
     return done
 
@@ -102,18 +114,25 @@ def add_outputs(graph: Graph, builder: Any, number: Callable[[str], int]) -> Non
         source = number(name)
         if name not in computed:  # a constant, or an input handed through
             value = graph.values[name]
-            copy = builder.add_value(f"{public}.copy", element_type(value.dtype), dims(value))  # type: ignore[arg-type]
+            copy = builder.add_value(f"{public}.copy", *typed(value))
             builder.add_step("Identity", f"output {public}", [source], [copy], {})
             source = copy
         builder.add_output(public, source)
 
 
 def add_value(builder: Any, value: Value, node: Node) -> int:
-    if value.dtype is None:
+    if node.op != "Python" and not held(value):
         raise Unsupported(f"node '{node.name}' ({node.op}): the type of its output '{value.name}' is not known")
     if value.shape is None and node.op != "Python":
         raise Unsupported(f"node '{node.name}' ({node.op}): the rank of its output '{value.name}' is not known")
-    return int(builder.add_value(value.name, element_type(value.dtype), dims(value)))
+    return int(builder.add_value(value.name, *typed(value)))
+
+
+def typed(value: Value) -> tuple[int, list[int | str | None] | None]:
+    """dtype and dimensions as builders take them; bytes for what the core does not hold."""
+    if held(value):
+        return element_type(value.dtype), dims(value)  # type: ignore[arg-type]
+    return element_type(np.uint8), [None]
 
 
 def dims(value: Value) -> list[int | str | None] | None:
@@ -125,9 +144,23 @@ def python_step(graph: Graph, node: Node, done: Compiled) -> tuple[list[str], di
     node.op, node.domain = str(node.attrs["onnx_op"]), str(node.attrs["onnx_domain"])
     inputs, callback = make_step(graph, node)
     node.op, node.domain = "Python", PLAN
-    done.callbacks.append(callback)
+    done.callbacks.append(carried(graph, inputs, [o for o in node.outputs if o], callback))
     done.python_steps.append((node.name, reason))
     return inputs, {"callback": len(done.callbacks) - 1}
+
+
+def carried(graph: Graph, inputs: list[str], outputs: list[str], callback: Callback) -> Callback:
+    """The callback between values as the plan carries them."""
+    reads = [bool(name) and not held(graph.values[name]) for name in inputs]
+    writes = [not held(graph.values[name]) for name in outputs]
+    if not any(reads) and not any(writes):
+        return callback
+
+    def run(arrays: Sequence[Any]) -> list[Any]:
+        results = callback([unpack(a) if packed else a for a, packed in zip(arrays, reads)])
+        return [pack(a) if packed else a for a, packed in zip(results, writes)]
+
+    return run
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""ONNX files -> :class:`octavo.ir.Graph`. With onnx_step.py the only module that reads ``onnx``."""
+"""ONNX files -> :class:`octavo.ir.Graph`. Only modules named onnx_* read ``onnx``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
 from octavo.errors import InvalidModel, IoError, Unsupported
 from octavo.ir import Graph, Node, Shape, Value
+from octavo.onnx_control import outer_names
 from octavo.onnx_qoperator import expand_qoperators
-from octavo.onnx_step import outer_names
+from octavo.onnx_values import spelled
 
 MAX_PROTO = 2**31 - 1
 OLDEST_OPSET = 7
@@ -158,7 +159,7 @@ def numpy_dtype(elem_type: int, what: str) -> np.dtype | None:
 def read_values(graph: Graph, proto: ModelProto) -> None:
     for info in [*proto.graph.value_info, *proto.graph.output, *proto.graph.input]:
         if not info.type.HasField("tensor_type"):
-            graph.values[info.name] = Value(info.name)
+            graph.values[info.name] = Value(info.name, host=info.type if info.type.WhichOneof("value") else None)
             continue
         t = info.type.tensor_type
         graph.values[info.name] = Value(info.name, numpy_dtype(t.elem_type, f"value '{info.name}'"), read_shape(t))
@@ -169,9 +170,11 @@ def read_values(graph: Graph, proto: ModelProto) -> None:
     for info in proto.graph.input:
         if graph.values[info.name].const is not None:
             continue  # a default value that callers rarely override: the initializer is the constant
-        if not info.type.HasField("tensor_type"):
-            raise Unsupported(f"input '{info.name}' is not a tensor; sequences, maps and optionals are not supported")
         value = graph.values[info.name]
+        if value.host is not None:
+            spelled(value.host, None)  # raises Unsupported for maps and sparse tensors
+            graph.inputs.append(info.name)
+            continue
         if value.dtype is None:
             raise InvalidModel(f"input '{info.name}' has no element type")
         if value.shape is None:
@@ -274,6 +277,8 @@ def remove_identities(graph: Graph) -> None:
             source.shape = out.shape
         if source.dtype is None:
             source.dtype = out.dtype
+        if source.host is None:
+            source.host = out.host
         graph.replace_uses(node.outputs[0], node.inputs[0])
 
 

@@ -6,39 +6,19 @@ This is how any valid operator that the core lacks still runs, and how exact con
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from octavo.errors import Error, Unsupported
 from octavo.ir import Graph, Node
+from octavo.onnx_control import OPERATORS, outer_names
+from octavo.onnx_values import objects
 
-Step = Callable[[Sequence[np.ndarray | None]], list[np.ndarray]]
-
-
-def outer_names(node: NodeProto) -> list[str]:
-    """Names that a node's subgraphs (If, Loop, Scan) take from the graph around them, in order of first use."""
-    found: list[str] = []
-
-    def walk(graph: GraphProto, known: set[str]) -> None:
-        known = known | {i.name for i in graph.input} | {i.name for i in graph.initializer}
-        for inner in graph.node:
-            for name in inner.input:
-                if name and name not in known and name not in found:
-                    found.append(name)
-            for attr in inner.attribute:
-                for sub in [attr.g] if attr.type == AttributeProto.GRAPH else attr.graphs:
-                    walk(sub, known)
-            known |= set(inner.output)
-        for out in graph.output:
-            if out.name not in known and out.name not in found:
-                found.append(out.name)
-
-    for attr in node.attribute:
-        for sub in [attr.g] if attr.type == AttributeProto.GRAPH else attr.graphs:
-            walk(sub, set())
-    return found
+# An array, None or a list for each value: what sequences and optionals are in numpy.
+Step = Callable[[Sequence[Any]], list[Any]]
 
 
 def make_step(graph: Graph, node: Node) -> tuple[list[str], Step]:
@@ -54,8 +34,9 @@ def make_step(graph: Graph, node: Node) -> tuple[list[str], Step]:
     inner = [*proto.input, *captured]
     unique = list(dict.fromkeys(n for n in inner if n))
     outputs = [o for o in proto.output if o]
+    hosts = {n: graph.values[given].host for n, given in zip(inner, feeds) if given}
     types = {n: graph.dtype(given) for n, given in zip(inner, feeds)}
-    inputs = [helper.make_tensor_value_info(n, onnx_type(types.get(n)), None) for n in unique]
+    inputs = [value_info(n, hosts.get(n), types.get(n)) for n in unique]
     results = [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in outputs]
     versions = dict(graph.opsets)
     if proto.op_type in ("QuantizeLinear", "DequantizeLinear"):  # the package implements 19 and newer, which extend 13
@@ -64,26 +45,26 @@ def make_step(graph: Graph, node: Node) -> tuple[list[str], Step]:
     model = helper.make_model(helper.make_graph([proto], "step", inputs, results), opset_imports=opsets)
     where = f"node '{node.name}' ({node.domain + '.' if node.domain else ''}{node.op})"
     try:
-        evaluator = ReferenceEvaluator(model)
+        evaluator = ReferenceEvaluator(model, new_ops=OPERATORS)
     except Exception as e:
         raise Unsupported(f"{where}: octavo has no such operator and neither has the onnx package ({e})") from e
 
-    def run(arrays: Sequence[np.ndarray | None]) -> list[np.ndarray]:
-        given = {name: a for name, a in zip(inner, arrays) if name and a is not None}
+    def run(arrays: Sequence[Any]) -> list[Any]:
+        given = {name: a for name, a in zip(inner, arrays) if name}
         try:
             got = evaluator.run(None, given)
         except Exception as e:
             raise Error(f"{where} failed in its Python step: {type(e).__name__}: {e}") from e
-        for name, value in zip(outputs, got):
-            if not isinstance(value, (np.ndarray, np.generic)):
-                raise Unsupported(f"{where}: output '{name}' is not a tensor; sequences are not supported")
-        return [np.asarray(a) for a in got]
+        return [a if a is None or isinstance(a, list) else objects(np.asarray(a)) for a in got]
 
     return feeds, run
 
 
-def onnx_type(dtype: np.dtype | None) -> int:
-    return TensorProto.UNDEFINED if dtype is None else int(helper.np_dtype_to_tensor_dtype(dtype))
+def value_info(name: str, host: TypeProto | None, dtype: np.dtype | None) -> ValueInfoProto:
+    if host is not None:
+        return helper.make_value_info(name, host)
+    element = TensorProto.UNDEFINED if dtype is None else int(helper.np_dtype_to_tensor_dtype(dtype))
+    return helper.make_tensor_value_info(name, element, None)
 
 
 def made(node: Node) -> NodeProto:

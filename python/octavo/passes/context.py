@@ -7,12 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from octavo.ir import Graph, Node
+from octavo.ir import Graph, Node, Value
 from octavo.passes.match import Patch
 
 F32, S32, S64, U8, S8 = (np.dtype(t) for t in (np.float32, np.int32, np.int64, np.uint8, np.int8))
 # What the core's tensors hold.
 CORE_DTYPES = {np.dtype(t) for t in ("f4", "u1", "i1", "u2", "i2", "i4", "i8", "?", "f2", "f8", "u4", "u8")}
+
+MAX_RANK = 8
+
+
+def held(value: Value) -> bool:
+    """Whether the core holds it as a tensor; what it does not travels between Python steps as bytes."""
+    return value.host is None and value.dtype in CORE_DTYPES and (value.rank is None or value.rank <= MAX_RANK)
 
 
 class Refuse(Exception):

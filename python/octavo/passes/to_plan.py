@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from octavo.ir import Graph, Node
-from octavo.passes.context import CORE_DTYPES, Context, Refuse
+from octavo.passes.context import CORE_DTYPES, MAX_RANK, Context, Refuse
 from octavo.passes.match import Patch
 from octavo.passes.rules import RULES
-
-MAX_RANK = 8
 
 
 def to_plan(graph: Graph) -> None:
@@ -35,8 +33,12 @@ def check_types(graph: Graph, node: Node) -> None:
         if not name:
             continue
         value = graph.values[name]
+        if value.host is not None:
+            raise Refuse("the core holds neither sequences nor optionals")
+        if value.dtype is None and name in node.inputs:
+            raise Refuse(f"the type of '{name}' is not known")
         if value.dtype is not None and value.dtype not in CORE_DTYPES:
-            raise Refuse(f"the core does not hold {value.dtype}")
+            raise Refuse(f"the core does not hold {'strings' if value.dtype == object else value.dtype}")
         if value.rank is not None and value.rank > MAX_RANK:
             raise Refuse(f"the core holds at most {MAX_RANK} dimensions")
 
