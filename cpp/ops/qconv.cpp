@@ -26,9 +26,9 @@ class QConv : public Op {
     packed_.reserve(size_t(p_.group));
     const int64_t inner = whole_rows_ ? 1 : p_.kw;
     for (int64_t g = 0; g < p_.group; g++)
-      packed_.emplace_back(kernel, gemm_weights(p_.weights, g * count, count, segments_, length_, inner));
+      packed_.emplace_back(kernel,
+                           gemm_weights(p_.weights, g * count, count, segments_, length_, inner, p_.epilogue.out_f32));
     if (p_.epilogue.table) lut_ = &lut_s8(ctx.isa);
-    if (p_.epilogue.out_f32) m_ = column_multipliers(p_.weights, p_.outputs);
   }
 
   void infer(InferContext& ctx) const override { infer_qconv(p_, ctx); }
@@ -96,7 +96,7 @@ class QConv : public Op {
       job.b = &packed_[size_t(g)];
       job.a = x.data + g * p_.group_c;
       job.c = y.data + (first * y.image_pitch + g * count) * element;
-      job.epilogue = gemm_epilogue(p_.epilogue, z, m_.empty() ? nullptr : m_.data() + g * count, lut_);
+      job.epilogue = gemm_epilogue(p_.epilogue, z, lut_);
       if (z) job.epilogue.z += first * residual.image_pitch + g * count;
       gemm_s8(ctx.pool, job);
     }
@@ -106,7 +106,6 @@ class QConv : public Op {
   bool whole_rows_ = false;
   int64_t segments_ = 1, length_ = 1;
   std::vector<GemmS8Packed> packed_;
-  std::vector<float> m_;
   const LutS8* lut_ = nullptr;
 };
 

@@ -19,13 +19,12 @@ GemmS8Rows rows_of(const View& v) {
   return g;
 }
 
-GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const float* m, const LutS8* lut) {
+GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const LutS8* lut) {
   GemmS8Epilogue g;
   g.kind = e.out_f32 ? GemmS8Epilogue::Kind::f32 : GemmS8Epilogue::Kind::u8;
   g.zp = e.y_zp, g.lo = e.lo, g.hi = e.hi;
   g.table = e.table;
   g.lut = lut;
-  g.m = m;
   if (e.has_z && z) {
     g.z = z->as<uint8_t>();
     g.add = {e.add.za, e.add.zb, e.add.zp, e.add.lo, e.add.hi, e.add.sa, e.add.sb, e.add.sy};
@@ -34,19 +33,16 @@ GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const float* m, 
 }
 
 GemmS8Weights gemm_weights(const QWeights& q, int64_t first, int64_t count, int64_t segments, int64_t length,
-                           int64_t inner) {
+                           int64_t inner, bool natural) {
   GemmS8Weights w;
   w.dtype = q.w->dtype;
   w.w = q.w->as<uint8_t>() + first * segments * length * int64_t(size_of(w.dtype));
   w.n = count, w.segments = segments, w.segment_length = length, w.inner = inner;
+  w.natural = natural;
   w.bias = q.bias ? q.bias + first : nullptr;
   w.m_stride = q.m_per_channel ? 1 : 0;
   if (q.m) w.m = q.m + first * w.m_stride;
   return w;
-}
-
-std::vector<float> column_multipliers(const QWeights& q, int64_t n) {
-  return q.m_per_channel ? std::vector<float>(q.m, q.m + n) : std::vector<float>(size_t(n), q.m[0]);
 }
 
 void copy_rows(Region& pool, const View& x, uint8_t flip, uint8_t* to) {
@@ -82,9 +78,8 @@ class QGemm : public Op {
     n_ = w->shape[0], k_ = w->shape[1];
     epilogue_ = parse_q_epilogue(ctx);
     const QWeights q = parse_q_weights(ctx, n_);
-    packed_ = GemmS8Packed(find_gemm_s8(ctx.isa), gemm_weights(q, 0, n_, 1, k_));
+    packed_ = GemmS8Packed(find_gemm_s8(ctx.isa), gemm_weights(q, 0, n_, 1, k_, 1, epilogue_.out_f32));
     if (epilogue_.table) lut_ = &lut_s8(ctx.isa);
-    if (epilogue_.out_f32) m_ = column_multipliers(q, n_);
   }
 
   void infer(InferContext& ctx) const override {
@@ -115,7 +110,7 @@ class QGemm : public Op {
     job.c = ctx.out[0].data;
     job.out = rows_of(ctx.out[0]);
     if (epilogue_.has_z) job.z = rows_of(ctx.in[4]);
-    job.epilogue = gemm_epilogue(epilogue_, epilogue_.has_z ? &ctx.in[4] : nullptr, m_.data(), lut_);
+    job.epilogue = gemm_epilogue(epilogue_, epilogue_.has_z ? &ctx.in[4] : nullptr, lut_);
     gemm_s8(ctx.pool, job);
   }
 
@@ -128,7 +123,6 @@ class QGemm : public Op {
   int64_t n_ = 0, k_ = 0;
   QEpilogue epilogue_;
   GemmS8Packed packed_;
-  std::vector<float> m_;
   const LutS8* lut_ = nullptr;
 };
 

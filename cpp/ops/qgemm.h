@@ -11,16 +11,12 @@ namespace octavo {
 // The rows of [.., M, K]: strides are those of the view, for element sizes of one byte in bytes.
 GemmS8Rows rows_of(const View& v);
 
-// The driver's epilogue for `e`; z is the residual input's view or null, m the multipliers in column order (f32
-// outputs).
-GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const float* m, const LutS8* lut);
+// The driver's epilogue for `e`; z is the residual input's view or null.
+GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const LutS8* lut);
 
-// Weights of channels [first, first + count) out of `q`, as segments.
+// Weights of channels [first, first + count) out of `q`, as segments; natural: for f32 outputs.
 GemmS8Weights gemm_weights(const QWeights& q, int64_t first, int64_t count, int64_t segments, int64_t length,
-                           int64_t inner = 1);
-
-// m for every column.
-std::vector<float> column_multipliers(const QWeights& q, int64_t n);
+                           int64_t inner, bool natural);
 
 // Whether kernels would read behind the caller's memory: rows of k bytes are read in groups of four.
 inline bool overreads(const View& x, int64_t k) { return x.external && k % 4 != 0; }

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "ops/copy.h"
+#include "ops/float_common.h"
 #include "ops/qgemm.h"
 
 namespace octavo {
@@ -13,7 +14,8 @@ namespace {
 
 class QGemmDynamic : public Op {
  public:
-  explicit QGemmDynamic(const BindContext& ctx) {
+  explicit QGemmDynamic(const BindContext& ctx)
+      : act_(parse_activation(ctx, "act", "act_")), eltwise_(eltwise_f32(ctx.isa)) {
     check_arity(ctx, 3, 7);
     ctx.need(0, DType::u8);
     ctx.need(1, DType::u8);
@@ -28,8 +30,6 @@ class QGemmDynamic : public Op {
     const View& m = ctx.constant(4, DType::f32);
     if (m.elements() != 1 && m.elements() != n_)
       ctx.fail("m has %lld entries, expected 1 or %lld", (long long)m.elements(), (long long)n_);
-    m_.assign(m.as<float>(), m.as<float>() + m.elements());
-    if (m.elements() == 1) m_.resize(size_t(n_), m.as<float>()[0]);
     if (ctx.has(5)) {
       const View& b = ctx.constant(5, DType::f32);
       if (b.elements() != n_)
@@ -38,10 +38,10 @@ class QGemmDynamic : public Op {
     }
     QWeights q;
     q.w = w;
+    q.m = m.as<float>(), q.m_per_channel = m.elements() != 1;
     check_q_weights(ctx, *w);
-    packed_ = GemmS8Packed(find_gemm_s8(ctx.isa), gemm_weights(q, 0, n_, 1, k_));
+    packed_ = GemmS8Packed(find_gemm_s8(ctx.isa), gemm_weights(q, 0, n_, 1, k_, 1, true));
     sum_weights(*w);
-    make_activation(ctx);
   }
 
   void infer(InferContext& ctx) const override {
@@ -55,70 +55,50 @@ class QGemmDynamic : public Op {
     if (ctx.has(6) && ctx.in[6].shape != y) ctx.fail("the residual input's shape differs from the output's");
   }
 
-  size_t scratch_bytes(const View* in, const View* out, int threads) const override {
-    const size_t product = side_bytes() + (overreads(in[0], k_) ? in[0].bytes() + 64 : 0);
-    return std::max(product, activation_ ? activation_->scratch_bytes(out, out, threads) : 0);
+  size_t scratch_bytes(const View* in, const View*, int) const override {
+    return 2 * side_bytes() + (overreads(in[0], k_) ? in[0].bytes() + 64 : 0);
   }
 
   void run(RunContext& ctx) const override {
     View x = ctx.in[0];
     if (ctx.out[0].elements() == 0) return;
     if (overreads(x, k_)) {
-      copy_rows(ctx.pool, x, 0, ctx.scratch + side_bytes());
-      x.data = ctx.scratch + side_bytes();
+      copy_rows(ctx.pool, x, 0, ctx.scratch + 2 * side_bytes());
+      x.data = ctx.scratch + 2 * side_bytes();
       x.set_dense_pitches();
     }
     int32_t* bias = reinterpret_cast<int32_t*>(ctx.scratch);
     const uint32_t zp = ctx.in[1].as<uint8_t>()[0];
-    for (size_t i = 0; i < sums_.size(); i++) bias[i] = int32_t(uint32_t(packed_.bias()[i]) - zp * uint32_t(sums_[i]));
+    float* m = reinterpret_cast<float*>(ctx.scratch + side_bytes());
+    const float scale = ctx.in[3].as<float>()[0];
+    for (size_t i = 0; i < sums_.size(); i++) {
+      bias[i] = int32_t(uint32_t(packed_.bias()[i]) - zp * uint32_t(sums_[i]));
+      m[i] = scale * packed_.m()[i];
+    }
     const View* z = ctx.inputs > 6 && ctx.in[6].data ? &ctx.in[6] : nullptr;
     GemmS8Job job;
     job.b = &packed_;
-    job.bias = bias;
+    job.bias = bias, job.m = m;
     job.a = x.as<uint8_t>();
     job.in = rows_of(x);
     job.c = ctx.out[0].data;
     job.out = rows_of(ctx.out[0]);
     if (z) job.z = rows_of(*z);
     job.epilogue.kind = GemmS8Epilogue::Kind::f32;
-    job.epilogue.scale = ctx.in[3].as<float>()[0];
-    job.epilogue.m = m_.data();
     job.epilogue.bias_f = bias_;
     job.epilogue.z_f = z ? z->as<float>() : nullptr;
+    job.epilogue.act = act_.fn, job.epilogue.alpha = act_.alpha, job.epilogue.beta = act_.beta;
+    job.epilogue.eltwise = &eltwise_;
     gemm_s8(ctx.pool, job);
-    if (activation_) {
-      View y = ctx.out[0];
-      RunContext act{&y, &ctx.out[0], 1, 1, ctx.scratch, ctx.pool};
-      activation_->run(act);
-    }
   }
 
   bool strided_in(int k) const override { return k == 0 || k == 6; }
-  bool strided_out() const override { return !activation_; }
+  bool strided_out() const override { return true; }
   std::string kernel() const override { return packed_.name(); }
   int64_t macs(const View*, const View* out) const override { return out[0].elements() * k_; }
 
  private:
   size_t side_bytes() const { return align_up(packed_.side_elements() * 4); }
-
-  // The activation is the Unary operator itself, in place: then fusing it cannot change a byte.
-  void make_activation(const BindContext& ctx) {
-    const std::string fn = ctx.step.s("act", "");
-    if (fn.empty()) return;
-    const MakeOp make = find_op("Unary");
-    if (make == nullptr) ctx.fail("act '%s' needs the Unary operator, which this build lacks", fn.c_str());
-    act_step_ = StepDef{"Unary", ctx.step.name, {0}, {0}, {{"fn", fn}}};
-    for (const char* key : {"lo", "hi", "alpha", "beta"}) {
-      const auto it = ctx.step.attrs.find(std::string("act_") + key);
-      if (it != ctx.step.attrs.end()) act_step_.attrs[key] = it->second;
-    }
-    BindContext bind{act_step_,
-                     ctx.isa,
-                     {{DType::f32, ctx.inputs[0].rank, nullptr, true}},
-                     {{DType::f32, ctx.inputs[0].rank, nullptr, true}}};
-    activation_ = make(bind);
-    if (!activation_->in_place(0)) ctx.fail("act '%s' cannot run in place", fn.c_str());
-  }
 
   // Sums of each column's weights, in the panels' order.
   void sum_weights(const View& w) {
@@ -128,7 +108,7 @@ class QGemmDynamic : public Op {
       const GemmS8Packed::Panel q = packed_.panel(p);
       for (int32_t j = 0; j < q.nr; j++)
         for (int32_t l = 0; l < kernel.lanes; l++) {
-          const int32_t c = GemmS8Packed::column(kernel, q.nr, j, l);
+          const int32_t c = packed_.column(q.nr, j, l);
           if (c >= q.cols) continue;
           uint32_t sum = 0;
           for (int64_t k = (q.first + c) * k_, end = k + k_; k < end; k++)
@@ -140,11 +120,10 @@ class QGemmDynamic : public Op {
 
   int64_t n_ = 0, k_ = 0;
   GemmS8Packed packed_;
-  std::vector<float> m_;
   std::vector<int32_t> sums_;
   const float* bias_ = nullptr;
-  StepDef act_step_;  // outlives the operator made of it
-  std::unique_ptr<Op> activation_;
+  Activation act_;
+  const EltwiseF32& eltwise_;
 };
 
 }  // namespace

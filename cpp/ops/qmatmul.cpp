@@ -63,7 +63,7 @@ class Product : public Op {
     }
     const View* b = ctx.constant_or_null(1);
     if (b && b->shape.rank == 2) {
-      layout_ = GemmS8Packed::layout(kernel_, b->shape[1], b->shape[0]);
+      layout_ = GemmS8Packed::layout(kernel_, b->shape[1], b->shape[0], natural());
       panels_ = Buffer(layout_.bytes);
       sums_ = Buffer(layout_.side_elements() * 4);
       Region alone(1);
@@ -149,6 +149,8 @@ class Product : public Op {
     m_ = m.as<float>()[0];
   }
 
+  bool natural() const { return !quantized_ || out_f32_; }
+
   static Sizes sizes(const View* in) {
     const Shape &a = in[0].shape, &b = in[1].shape;
     Sizes s;
@@ -165,7 +167,7 @@ class Product : public Op {
 
   Work work(const View* in, const Sizes& s) const {
     Work w;
-    w.layout = GemmS8Packed::layout(kernel_, s.n, s.k);
+    w.layout = GemmS8Packed::layout(kernel_, s.n, s.k, natural());
     w.copy_a = flip_a_ != 0 || overreads(in[0], s.k);
     const size_t side = align_up(w.layout.side_elements() * 4);
     w.sums = packed_ ? 0 : align_up(w.layout.bytes);
@@ -206,7 +208,6 @@ class Product : public Op {
                           : out_f32_  ? GemmS8Epilogue::Kind::f32
                                       : GemmS8Epilogue::Kind::u8;
       job.epilogue.zp = y_zp_, job.epilogue.lo = lo_, job.epilogue.hi = hi_;
-      job.epilogue.m = m;
       job.c = ctx.out[0].as<uint8_t>() + i * s.m * s.n * int64_t(size_of(ctx.out[0].dtype));
       if (bz != 0 || per_column) {
         sum_rows(a, s, pool, per_column ? 1 : -bz, rows);

@@ -7,6 +7,7 @@
 
 #include "core/arith.h"
 #include "kernels/gemm_s8/driver.h"
+#include "kernels/registry.h"
 
 using namespace octavo;
 
@@ -34,7 +35,7 @@ struct Case {
   enum Scale { normal, huge, negative, zero, mixed, tiny } scale = normal;
   int zp = 128, lo = 0, hi = 255;
   GemmS8Epilogue::Kind kind = GemmS8Epilogue::Kind::u8;
-  bool z = false, table = false;
+  bool z = false, table = false;  // of f32 outputs: bias and residual, activation
   int64_t ldc_extra = 0;
   int threads = 1;
 };
@@ -56,6 +57,8 @@ float random_m(Random& r, Case::Scale s, int64_t k) {
       return base;
   }
 }
+
+const EltwiseF32* eltwise_of(Isa isa) { return static_cast<const EltwiseF32*>(find_kernel("eltwise_f32", isa)); }
 
 void run_case(const Case& t, Isa isa, Random r) {
   const int64_t segments = t.outer * t.inner, k = segments * t.length, lines = t.images * t.lines;
@@ -90,6 +93,7 @@ void run_case(const Case& t, Isa isa, Random r) {
   w.dtype = t.wide ? DType::s16 : DType::s8;
   w.w = t.wide ? static_cast<const void*>(w16.data()) : static_cast<const void*>(w8.data());
   w.n = t.n, w.segments = segments, w.segment_length = t.length, w.inner = t.inner;
+  w.natural = t.kind != GemmS8Epilogue::Kind::u8;
   w.bias = bias.data(), w.m = m.data();
   const GemmS8Packed packed(find_gemm_s8(isa), w);
 
@@ -116,9 +120,8 @@ void run_case(const Case& t, Isa isa, Random r) {
   e.add = {add.za, add.zb, add.zp, add.lo, add.hi, add.sa, add.sb, add.sy};
   if (u8 && t.z) e.z = z.data();
   if (u8 && t.table) e.table = table.data(), e.lut = &lut_s8(isa);
-  e.scale = 0.37f;
-  e.m = m.data();
   if (t.z) e.z_f = zf.data(), e.bias_f = bias_f.data();
+  if (!u8 && t.table) e.act = UnaryFn::LeakyRelu, e.alpha = 0.25f, e.eltwise = eltwise_of(isa);
   Region pool(t.threads);
   gemm_s8(pool, job);
 
@@ -143,8 +146,9 @@ void run_case(const Case& t, Isa isa, Random r) {
         } else if (t.kind == GemmS8Epilogue::Kind::s32) {
           want = acc;
         } else {
-          float y = float(int32_t(acc)) * (0.37f * m[size_t(c)]);
+          float y = float(int32_t(acc)) * m[size_t(c)];
           if (t.z) y = y + bias_f[size_t(c)], y = y + zf[zi];
+          if (t.table) y = unary_f32(UnaryFn::LeakyRelu, y, 0.25f, 0.0f);
           std::memcpy(&want, &y, 4);
         }
       }
@@ -256,7 +260,7 @@ std::vector<Case> cases(Random& r) {
 void run_time_weights(Isa isa, Random r) {
   for (int64_t n : {1, 5, 16, 33, 64, 70, 130})
     for (int64_t k : {1, 3, 4, 6, 17, 64}) {
-      const GemmS8Packed packed = GemmS8Packed::layout(find_gemm_s8(isa), n, k);
+      const GemmS8Packed packed = GemmS8Packed::layout(find_gemm_s8(isa), n, k, true);
       std::vector<uint8_t> b(static_cast<size_t>(n * k)), a(size_t(7 * ((k + 3) / 4 * 4)));
       for (auto& x : b) x = uint8_t(r());
       for (auto& x : a) x = uint8_t(r());

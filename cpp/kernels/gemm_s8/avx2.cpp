@@ -73,7 +73,7 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
 }
 
 // Row-major bytes to int16 [k / 2][2][8][2]; k is rounded up to a multiple of four.
-void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t, int32_t cols, uint8_t flip,
+void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t, int32_t cols, uint8_t flip, bool,
                int32_t* sums) {
   int16_t* to = static_cast<int16_t*>(panel);
   const __m128i f = _mm_set1_epi8(char(flip));
@@ -96,9 +96,8 @@ void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t, i
 }
 
 constexpr GemmS8 kTable = {
-    "avx2",   kLanes,      2,         true,     false,
-    60000,    2,           {6, 6},    {6, 6},   {{OCTAVO_TILES_6(1)}, {OCTAVO_TILES_6(2)}},
-    add_rows, to_f32_rows, pack_rows, sum_rows,
+    "avx2",   kLanes,    2,        true, false, 60000, 2, {6, 6}, {6, 6}, {{OCTAVO_TILES_6(1)}, {OCTAVO_TILES_6(2)}},
+    add_rows, pack_rows, sum_rows,
 };
 
 }  // namespace

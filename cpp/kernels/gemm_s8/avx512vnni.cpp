@@ -26,7 +26,6 @@ constexpr GemmS8 kTable = {
     {14, 14, 9, 7},
     {{OCTAVO_TILES_14(1)}, {OCTAVO_TILES_14(2)}, {OCTAVO_TILES_9(3)}, {OCTAVO_TILES_7(4)}},
     add_rows,
-    to_f32_rows,
     pack_rows,
     sum_rows,
 };

@@ -18,19 +18,21 @@ struct Cut {
   int64_t tiles_per_line, base, extra;  // the first `extra` tiles of a line have base + 1 rows
 };
 
+// Second passes over a tile that has just been written.
 void finish(const Cut& cut, const GemmS8Packed::Panel& q, int64_t n, int64_t line, int64_t first, int64_t rows,
             void* c) {
   const GemmS8Job& job = cut.job;
   const GemmS8Epilogue& e = job.epilogue;
-  const int64_t at = n * job.z.image + line * job.z.line + first * job.z.row + q.first;
-  if (e.kind == GemmS8Epilogue::Kind::u8) {
-    uint8_t* y = static_cast<uint8_t*>(c);
-    if (e.z) cut.kernel.add(y, job.out.row, e.z + at, job.z.row, rows, q.cols, e.add);
-    if (e.table) e.lut->bytes(y, job.out.row, y, job.out.row, rows, q.cols, e.table);
-  } else if (e.kind == GemmS8Epilogue::Kind::f32) {
-    cut.kernel.to_f32(c, job.out.row, rows, q.cols, e.m + q.first, e.scale, e.bias_f ? e.bias_f + q.first : nullptr,
-                      e.z_f ? e.z_f + at : nullptr, job.z.row);
+  if (e.kind == GemmS8Epilogue::Kind::f32) {
+    float* y = static_cast<float*>(c);
+    for (int64_t r = 0; r < rows; r++, y += job.out.row)
+      unary_row_f32(*e.eltwise, int(e.act), y, y, q.cols, e.alpha, e.beta);
+    return;
   }
+  const int64_t at = n * job.z.image + line * job.z.line + first * job.z.row + q.first;
+  uint8_t* y = static_cast<uint8_t*>(c);
+  if (e.z) cut.kernel.add(y, job.out.row, e.z + at, job.z.row, rows, q.cols, e.add);
+  if (e.table) e.lut->bytes(y, job.out.row, y, job.out.row, rows, q.cols, e.table);
 }
 
 // What a panel brings to a tile.
@@ -41,8 +43,11 @@ void set_panel(const Cut& cut, const GemmS8Packed::Panel& q, GemmS8Tile& k) {
   k.bias = cut.bias + q.side;
   k.m = cut.m + q.side;
   k.cols = q.cols;
-  if (e.kind != GemmS8Epilogue::Kind::u8)
+  k.bias_f = e.bias_f ? e.bias_f + q.first : nullptr;
+  if (e.kind == GemmS8Epilogue::Kind::s32)
     k.out = GemmS8Out::s32;
+  else if (e.kind == GemmS8Epilogue::Kind::f32)
+    k.out = GemmS8Out::f32;
   else if (!q.fast)
     k.out = GemmS8Out::u8_float;
   else
@@ -55,7 +60,7 @@ void run_block(const Cut& cut, int64_t t0, int64_t t1, int64_t p0, int64_t p1) {
   const GemmS8Epilogue& e = job.epilogue;
   const int64_t block = std::max<int64_t>(1, int64_t(kBlock / std::max<size_t>(1, cut.b.panel_bytes)));
   const int64_t element = e.kind == GemmS8Epilogue::Kind::u8 ? 1 : 4;
-  const bool second_pass = e.kind == GemmS8Epilogue::Kind::f32 || e.z || e.table;
+  const bool second_pass = e.z || e.table || e.act != UnaryFn::None;
   alignas(64) uint8_t work[kGemmS8Work];
   GemmS8Tile k;
   k.work = work;
@@ -64,7 +69,7 @@ void run_block(const Cut& cut, int64_t t0, int64_t t1, int64_t p0, int64_t p1) {
   k.groups = job.groups ? job.groups : cut.b.groups;
   k.segment_outer = job.segment_outer, k.segment_inner = job.segment_inner;
   k.row_bias = nullptr;
-  k.ldc = job.out.row;
+  k.ldc = job.out.row, k.ldz = job.z.row;
   k.zp = e.zp, k.lo = e.lo, k.hi = e.hi;
   for (int64_t p = p0; p < p1; p += block) {
     const int64_t last = std::min(p1, p + block);
@@ -74,6 +79,7 @@ void run_block(const Cut& cut, int64_t t0, int64_t t1, int64_t p0, int64_t p1) {
       const int64_t i = tile / cut.tiles_per_line, n = i / job.in.lines_per_image, line = i % job.in.lines_per_image;
       const uint8_t* a = job.a + n * job.in.image + line * job.in.line;
       uint8_t* c = static_cast<uint8_t*>(job.c) + (n * job.out.image + line * job.out.line) * element;
+      const float* z = e.z_f ? e.z_f + n * job.z.image + line * job.z.line : nullptr;
       const int64_t end = std::min(t1 - tile, cut.tiles_per_line - tile % cut.tiles_per_line) + tile;
       int64_t t = tile % cut.tiles_per_line, first = t * cut.base + std::min(t, cut.extra);
       for (; tile < end; tile++, t++) {
@@ -88,6 +94,7 @@ void run_block(const Cut& cut, int64_t t0, int64_t t1, int64_t p0, int64_t p1) {
           }
           k.again = j > p;
           k.c = out + q.first * element;
+          k.z = z ? z + first * job.z.row + q.first : nullptr;
           cut.kernel.tile[q.nr - 1][rows - 1](k);
           if (second_pass) finish(cut, q, n, line, first, rows, k.c);
         }

@@ -6,8 +6,10 @@
 
 #include "core/buffer.h"
 #include "core/isa.h"
+#include "core/math.h"
 #include "core/thread_pool.h"
 #include "core/types.h"
+#include "kernels/eltwise_f32/eltwise_f32.h"
 #include "kernels/gemm_s8/gemm_s8.h"
 #include "kernels/lut_s8/lut_s8.h"
 
@@ -22,6 +24,7 @@ struct GemmS8Weights {
   const int32_t* bias = nullptr;  // n entries; null: zeros
   const float* m = nullptr;       // n entries, or one when m_stride is 0; null: ones (s32 outputs)
   int64_t m_stride = 1;
+  bool natural = false;  // columns in their natural order, as s32 and f32 outputs want them; u8 outputs: false
 };
 
 // Weights in the kernel's order, bias and multipliers beside them. Immutable, so it is shared freely.
@@ -40,13 +43,14 @@ class GemmS8Packed {
   GemmS8Packed() = default;
   GemmS8Packed(const GemmS8* kernel, const GemmS8Weights& w);
   // The layout alone, for weights that are known at run time only; pack_activations() fills it into scratch.
-  static GemmS8Packed layout(const GemmS8* kernel, int64_t n, int64_t k);
+  static GemmS8Packed layout(const GemmS8* kernel, int64_t n, int64_t k, bool natural);
 
   const GemmS8* kernel = nullptr;
   int64_t n = 0, k = 0;  // k: bytes of all segments
   int32_t groups = 0;
   int64_t segments = 1;
   int32_t nr = 1;  // of all panels but the last
+  bool natural = false;
   int64_t panels = 0;
   size_t panel_bytes = 0;  // weights of a panel but for its extras
   size_t bytes = 0;        // of all panels
@@ -60,8 +64,8 @@ class GemmS8Packed {
   // "gemm_s8 7x4 avx512vnni"
   std::string name() const;
   // Column of vector j, lane l in a panel of nr vectors.
-  static int32_t column(const GemmS8& kernel, int32_t nr, int32_t j, int32_t l) {
-    return nr == 4 ? l / 4 * 16 + 4 * j + l % 4 : j * kernel.lanes + l;
+  int32_t column(int32_t nr, int32_t j, int32_t l) const {
+    return nr == 4 && !natural ? l / 4 * 16 + 4 * j + l % 4 : j * kernel->lanes + l;
   }
 
  private:
@@ -85,11 +89,13 @@ struct GemmS8Epilogue {
   GemmS8Add add = {};
   const uint8_t* table = nullptr;
   const LutS8* lut = nullptr;  // looks the table up
-  // f32: fl(acc) * fl(scale * m[n]) + bias[n] + z.
-  float scale = 1.0f;
-  const float* m = nullptr;
+  // f32: fl(acc) * m[n] + bias_f[n] + z.
   const float* bias_f = nullptr;
   const float* z_f = nullptr;
+  // Then act, by these kernels.
+  UnaryFn act = UnaryFn::None;
+  float alpha = 0.0f, beta = 0.0f;
+  const EltwiseF32* eltwise = nullptr;
 };
 
 // lines x rows pixels. Line i is row i % lines_per_image of image i / lines_per_image.

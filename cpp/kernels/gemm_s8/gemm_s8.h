@@ -1,8 +1,8 @@
 // u8 x s8 matrix product and direct convolution with requantization.
 //
 //   acc[r, n] = bias[n] (+ row_bias[r]) + sum over segments and k of x[r, segment, k] * w[n, segment, k]   (mod 2^32)
-//   u8 out:  y = clamp(rne(fl32(acc) * m[n]) + zp, lo, hi)          (core/arith.h requantize) s32 out: y =
-//   acc
+//   u8 out:  y = clamp(rne(fl32(acc) * m[n]) + zp, lo, hi)          (core/arith.h requantize) s32 out: y = acc
+//   f32 out: y = fl(fl(fl32(acc) * m[n]) + bias_f[n]) + z[r, n]
 //
 // A row is a pixel: row r starts at a + r * lda, and its K bytes lie in segments, segment (i, j) at byte
 // i * segment_outer + j * segment_inner behind the row's start. A matrix has one segment; a convolution over padded
@@ -24,6 +24,7 @@ enum class GemmS8Out : int32_t {
   u8_bytes,     // proved as well; clamped to [lo, hi] as bytes
   u8_float,     // clamped in float before the conversion
   s32,
+  f32,  // fl(acc) * m[n]; + bias_f[n] and + z where given, each rounded
 };
 
 // A group of four bytes that is multiplied again: at byte k of segment (outer, inner).
@@ -44,6 +45,9 @@ struct GemmS8Tile {
   const int32_t* bias;  // in the panel's column order
   const float* m;
   const int32_t* row_bias;  // MR more summands, one a row; or null
+  const float* bias_f;      // f32 only: of the columns, or null
+  const float* z;           // f32 only: the same shape as the outputs, or null
+  int64_t ldz;
   void* c;
   int64_t ldc;   // elements
   int32_t cols;  // columns to store
@@ -66,8 +70,8 @@ constexpr int kGemmS8MaxVectors = 4;
 
 // What an instruction set brings. A panel is `nr` vectors of `lanes` columns, packed as
 //   [segment][k / k_group][nr][lanes][k_group]   (int8, or int16 if `wide`), then the extras' groups likewise,
-// where vector j, lane l holds column j * lanes + l, or for nr == 4, (l / 4) * 16 + 4 * j + l % 4: then the packs of
-// the epilogue, which work within 128-bit blocks, leave the bytes in memory order.
+// where vector j, lane l holds column j * lanes + l, or for nr == 4 and u8 outputs, (l / 4) * 16 + 4 * j + l % 4: then
+// the packs of the epilogue, which work within 128-bit blocks, leave the bytes in memory order.
 struct GemmS8 {
   const char* isa;
   int32_t lanes, k_group;
@@ -81,13 +85,11 @@ struct GemmS8 {
   TileFn tile[kGemmS8MaxVectors][kGemmS8MaxRows];
   // Second passes over a finished tile while it is in L1.
   void (*add)(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t rows, int64_t cols, const GemmS8Add& p);
-  // s32 in place to f32: fl(acc) * (scale * m[n]); + bias[n] and + z where given.
-  void (*to_f32)(void* y, int64_t ldy, int64_t rows, int64_t cols, const float* m, float scale, const float* bias,
-                 const float* z, int64_t ldz);
   // One panel of nr vectors (any, where max_vectors is 4; else max_vectors) from k rows of bytes: b[k * ldb + n] xor
-  // flip, `cols` columns; and the sums of the packed s8 values of each column in the panel's order.
+  // flip, `cols` columns, in their natural order or in that of u8 outputs; and the sums of the packed s8 values of each
+  // column in the panel's order.
   void (*pack_rows)(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t nr, int32_t cols, uint8_t flip,
-                    int32_t* sums);
+                    bool natural, int32_t* sums);
   // sums[r] = sum of a[r * lda + k]
   void (*sum_rows)(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* sums);
 };

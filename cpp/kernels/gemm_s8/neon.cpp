@@ -52,7 +52,7 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
 }
 
 // Row-major bytes to [k][2][4]; k is rounded up to a multiple of four.
-void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t, int32_t cols, uint8_t flip,
+void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t, int32_t cols, uint8_t flip, bool,
                int32_t* sums) {
   int8_t* to = static_cast<int8_t*>(panel);
   const uint8x8_t f = vdup_n_u8(flip);
@@ -69,9 +69,8 @@ void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t, i
 }
 
 constexpr GemmS8 kTable = {
-    "neon",   kLanes,      1,         false,    false,
-    6000,     2,           {8, 8},    {8, 8},   {{OCTAVO_TILES_8(1)}, {OCTAVO_TILES_8(2)}},
-    add_rows, to_f32_rows, pack_rows, sum_rows,
+    "neon",   kLanes,    1,        false, false, 6000, 2, {8, 8}, {8, 8}, {{OCTAVO_TILES_8(1)}, {OCTAVO_TILES_8(2)}},
+    add_rows, pack_rows, sum_rows,
 };
 
 }  // namespace

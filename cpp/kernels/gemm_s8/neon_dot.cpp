@@ -27,7 +27,6 @@ constexpr GemmS8 kTable = {
     {8, 8, 8, 6},
     {{OCTAVO_TILES_8(1)}, {OCTAVO_TILES_8(2)}, {OCTAVO_TILES_8(3)}, {OCTAVO_TILES_6(4)}},
     add_rows,
-    to_f32_rows,
     pack_rows,
     sum_rows,
 };

@@ -53,7 +53,7 @@ void fill_panel(const GemmS8& kernel, const GemmS8Packed& packed, const GemmS8We
   const int64_t row = w.segments * w.segment_length;
   for (int32_t j = 0; j < panel.nr; j++)
     for (int32_t l = 0; l < lanes; l++) {
-      const int32_t column = GemmS8Packed::column(kernel, panel.nr, j, l);
+      const int32_t column = packed.column(panel.nr, j, l);
       if (column >= panel.cols) continue;  // the buffer holds zeros
       T* out = to + (int64_t(j) * lanes + l) * kg;
       for (int64_t s = 0; s < w.segments; s++, out += steps * step) {
@@ -112,8 +112,9 @@ void GemmS8Packed::find_extras(const GemmS8Weights& w) {
   if (extra_.empty()) first_extra_.clear();
 }
 
-GemmS8Packed GemmS8Packed::layout(const GemmS8* kernel, int64_t n, int64_t k) {
+GemmS8Packed GemmS8Packed::layout(const GemmS8* kernel, int64_t n, int64_t k, bool natural) {
   GemmS8Packed p;
+  p.natural = natural;
   p.kernel = kernel;
   p.k = k;
   p.groups = int32_t((k + 3) / 4);
@@ -130,6 +131,7 @@ GemmS8Packed::GemmS8Packed(const GemmS8* kernel_table, const GemmS8Weights& w) :
   if (w.segment_length / 4 >= INT32_MAX || w.segments >= INT32_MAX)
     fail(ErrorKind::unsupported, "the weights' K is too large");
   segments = w.segments;
+  natural = w.natural;
   k = w.segments * w.segment_length;
   groups = int32_t((w.segment_length + 3) / 4);
   nr = choose_vectors(*kernel, w.n, k);
@@ -147,7 +149,7 @@ GemmS8Packed::GemmS8Packed(const GemmS8* kernel_table, const GemmS8Weights& w) :
       fill_panel(*kernel, *this, w, q, reinterpret_cast<int8_t*>(weights_.as<uint8_t>() + q.offset));
     for (int32_t j = 0; j < q.nr; j++)
       for (int32_t l = 0; l < kernel->lanes; l++) {
-        const int32_t c = column(*kernel, q.nr, j, l);
+        const int32_t c = column(q.nr, j, l);
         if (c >= q.cols) continue;
         const int64_t o = q.first + c;
         int64_t positive = 0, negative = 0;
@@ -198,7 +200,8 @@ void pack_activations(Region& pool, const GemmS8Packed& packed, const uint8_t* b
   pool.parallel_for(chunks, [&](int64_t chunk, int) {
     for (int64_t p = packed.panels * chunk / chunks; p < packed.panels * (chunk + 1) / chunks; p++) {
       const GemmS8Packed::Panel q = packed.panel(p);
-      packed.kernel->pack_rows(to + q.offset, b + q.first, ldb, packed.k, q.nr, q.cols, flip, sums + q.side);
+      packed.kernel->pack_rows(to + q.offset, b + q.first, ldb, packed.k, q.nr, q.cols, flip, packed.natural,
+                               sums + q.side);
     }
   });
 }

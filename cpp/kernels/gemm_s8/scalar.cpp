@@ -26,7 +26,6 @@ constexpr GemmS8 kTable = {
     {4, 4, 4, 4},
     {{OCTAVO_TILES_4(1)}, {OCTAVO_TILES_4(2)}, {OCTAVO_TILES_4(3)}, {OCTAVO_TILES_4(4)}},
     add_rows,
-    to_f32_rows,
     pack_rows,
     sum_rows,
 };

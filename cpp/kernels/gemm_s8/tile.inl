@@ -70,32 +70,34 @@ OCTAVO_INLINE void store_u8(VI (&acc)[MR][NR], const GemmS8Tile& t) {
 template <int MR, int NR>
 OCTAVO_INLINE void store_s32(VI (&acc)[MR][NR], const GemmS8Tile& t) {
   int32_t* c = static_cast<int32_t*>(t.c);
-  if (NR < 4) {
-    OCTAVO_UNROLL
-    for (int i = 0; i < MR; i++) OCTAVO_UNROLL
-    for (int j = 0; j < NR; j++) {
-      const int n = t.cols - j * kLanes;
-      if (n >= kLanes)
-        store_i(c + i * t.ldc + j * kLanes, acc[i][j]);
-      else if (n > 0)
-        store_i(c + i * t.ldc + j * kLanes, acc[i][j], n);
-    }
-    return;
-  }
   OCTAVO_UNROLL
-  for (int i = 0; i < MR; i++) {
-    alignas(64) int32_t row[NR * kLanes];
+  for (int i = 0; i < MR; i++) OCTAVO_UNROLL
+  for (int j = 0; j < NR; j++) {
+    const int n = t.cols - j * kLanes;
+    if (n >= kLanes)
+      store_i(c + i * t.ldc + j * kLanes, acc[i][j]);
+    else if (n > 0)
+      store_i(c + i * t.ldc + j * kLanes, acc[i][j], n);
+  }
+}
+
+template <int MR, int NR>
+OCTAVO_INLINE void store_f32(VI (&acc)[MR][NR], const GemmS8Tile& t) {
+  float* c = static_cast<float*>(t.c);
+  OCTAVO_UNROLL
+  for (int j = 0; j < NR; j++) {
+    const int at = j * kLanes, n = t.cols - at < kLanes ? t.cols - at : kLanes;
+    if (n <= 0) return;
+    const VF m = load_f(t.m + at), bias = t.bias_f ? load_f(t.bias_f + at, n) : set1_f(0.0f);
     OCTAVO_UNROLL
-    for (int j = 0; j < NR; j++) store_i(row + j * kLanes, acc[i][j]);
-    int32_t* to = c + i * t.ldc;
-    // Columns go by fours: vector j, block g holds columns 16 * g + 4 * j ...
-    for (int n = 0; n < t.cols; n += 4) {
-      const int32_t* from = row + (n / 4 % 4) * kLanes + n / 16 * 4;
-      if (n + 4 <= t.cols) {
-        __builtin_memcpy(to + n, from, 16);
-      } else {
-        for (int k = 0; n + k < t.cols; k++) to[n + k] = from[k];
-      }
+    for (int i = 0; i < MR; i++) {
+      VF v = mul_f(to_f(acc[i][j]), m);
+      if (t.bias_f) v = add_f(v, bias);
+      if (t.z) v = add_f(v, load_f(t.z + i * t.ldz + at, n));
+      if (n == kLanes)
+        store_f(c + i * t.ldc + at, v);
+      else
+        store_f(c + i * t.ldc + at, v, n);
     }
   }
 }
@@ -108,8 +110,10 @@ OCTAVO_INLINE void store_tile(VI (&acc)[MR][NR], const GemmS8Tile& t) {
     store_u8<MR, NR, GemmS8Out::u8_bytes>(acc, t);
   else if (t.out == GemmS8Out::u8_float)
     store_u8<MR, NR, GemmS8Out::u8_float>(acc, t);
-  else
+  else if (t.out == GemmS8Out::s32)
     store_s32<MR, NR>(acc, t);
+  else
+    store_f32<MR, NR>(acc, t);
 }
 
 template <int MR, int NR>
@@ -173,9 +177,9 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
 }
 
 // Stores vectors of interleaved columns as `nr` vectors of a panel. Vector j, block g holds columns 16 * g + 4 * j ...,
-// which is the order of a panel of four; a narrower one wants block g's four quarters in vector g.
-OCTAVO_INLINE void store_columns(uint8_t* to, const VB (&v)[4], int nr) {
-  if (nr == 4 || kBytes == 16) {
+// which is the order of a panel of four for u8 outputs; the natural order wants block g's four quarters in vector g.
+OCTAVO_INLINE void store_columns(uint8_t* to, const VB (&v)[4], int nr, bool natural) {
+  if ((nr == 4 && !natural) || kBytes == 16) {
     for (int j = 0; j < nr; j++) store_b(to + j * kBytes, v[j]);
     return;
   }
@@ -184,12 +188,13 @@ OCTAVO_INLINE void store_columns(uint8_t* to, const VB (&v)[4], int nr) {
     store_quarter<0>(to + 16 * j, v[j]);
     if (nr > 1) store_quarter<1>(to + kBytes + 16 * j, v[j]);
     if (nr > 2) store_quarter<2>(to + 2 * kBytes + 16 * j, v[j]);
+    if (nr > 3) store_quarter<3>(to + 3 * kBytes + 16 * j, v[j]);
   }
 }
 
 // Row-major bytes to [k / 4][nr][lanes][4] by interleaving four rows.
 void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t nr, int32_t cols, uint8_t flip,
-               int32_t* sums) {
+               bool natural, int32_t* sums) {
   static_assert(kBytes == 16 || kBytes == 64, "store_columns knows these");
   uint8_t* to = static_cast<uint8_t*>(panel);
   const VB f = set1_b(flip), one = set1_b(1);
@@ -200,15 +205,15 @@ void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t nr
     const VB l01 = unpack_lo8(r[0], r[1]), h01 = unpack_hi8(r[0], r[1]);
     const VB l23 = unpack_lo8(r[2], r[3]), h23 = unpack_hi8(r[2], r[3]);
     const VB v[4] = {unpack_lo16(l01, l23), unpack_hi16(l01, l23), unpack_lo16(h01, h23), unpack_hi16(h01, h23)};
-    store_columns(to, v, nr);
+    store_columns(to, v, nr, natural);
     OCTAVO_UNROLL
     for (int j = 0; j < 4; j++) dot(sum[j], one, v[j]);
   }
-  alignas(64) int32_t natural[4 * kLanes];
-  for (int j = 0; j < 4; j++) store_i(natural + j * kLanes, sum[j]);
+  alignas(64) int32_t ordered[4 * kLanes];
+  for (int j = 0; j < 4; j++) store_i(ordered + j * kLanes, sum[j]);
   VB bits[4];
-  for (int j = 0; j < 4; j++) bits[j] = load_b(natural + j * kLanes);
-  store_columns(reinterpret_cast<uint8_t*>(sums), bits, nr);
+  for (int j = 0; j < 4; j++) bits[j] = load_b(ordered + j * kLanes);
+  store_columns(reinterpret_cast<uint8_t*>(sums), bits, nr, natural);
 }
 #endif
 
@@ -249,23 +254,6 @@ void add_rows(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t ro
       else
         store_b(y + n, out, left);
     }
-}
-
-void to_f32_rows(void* y, int64_t ldy, int64_t rows, int64_t cols, const float* m, float scale, const float* bias,
-                 const float* z, int64_t ldz) {
-  const VF s = set1_f(scale);
-  for (int64_t r = 0; r < rows; r++) {
-    int32_t* in = static_cast<int32_t*>(y) + r * ldy;
-    float* out = static_cast<float*>(y) + r * ldy;
-    const float* residual = z ? z + r * ldz : nullptr;
-    for (int64_t n = 0; n < cols; n += kLanes) {
-      const int left = cols - n < kLanes ? int(cols - n) : kLanes;
-      VF v = mul_f(to_f(load_i(in + n, left)), mul_f(s, load_f(m + n, left)));
-      if (bias) v = add_f(v, load_f(bias + n, left));
-      if (residual) v = add_f(v, load_f(residual + n, left));
-      store_f(out + n, v, left);
-    }
-  }
 }
 
 #define OCTAVO_TILES_4(NR) tile<1, NR>, tile<2, NR>, tile<3, NR>, tile<4, NR>
