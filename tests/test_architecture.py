@@ -30,7 +30,17 @@ CPP_ROOMS = {
 PYTHON_FLOORS = [
     {"errors", "_core"},
     {"ir"},
-    {"ops", "passes", "onnx_import", "onnx_export", "onnx_step", "onnx_values", "onnx_control", "onnx_qoperator"},
+    {
+        "ops",
+        "passes",
+        "onnx_import",
+        "onnx_export",
+        "onnx_step",
+        "onnx_values",
+        "onnx_gradient",
+        "onnx_control",
+        "onnx_qoperator",
+    },
     {"plan", "lower"},
     {"feeds", "engine"},
     {"compress"},
@@ -44,6 +54,7 @@ ONNX_IMPORTERS = {
     "onnx_step.py",
     "onnx_values.py",
     "onnx_control.py",
+    "onnx_gradient.py",
     "backend.py",
 }
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.inliner
+import onnx.version_converter
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
 from octavo.errors import InvalidModel, IoError, Unsupported
 from octavo.ir import Graph, Node, Shape, Value
 from octavo.onnx_control import outer_names
+from octavo.onnx_gradient import expand_gradients
 from octavo.onnx_qoperator import expand_qoperators
 from octavo.onnx_values import spelled
 
@@ -66,12 +68,14 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     Raises InvalidModel, Unsupported or IoError.
     """
     proto = load_model(model)
+    old = False
     opsets = {o.domain: int(o.version) for o in proto.opset_import}
     if "ai.onnx" in opsets:
         opsets.setdefault("", opsets["ai.onnx"])
     opset = opsets.get("", onnx.defs.onnx_opset_version())
     if opset < OLDEST_OPSET:
-        check_old(proto, opset)
+        proto, old = upgraded(proto, opset), True
+        opset = next(int(o.version) for o in proto.opset_import if o.domain in ("", "ai.onnx"))
     if opset > onnx.defs.onnx_opset_version():
         raise Unsupported(
             f"the model uses operator set {opset}, but the installed onnx package knows "
@@ -79,7 +83,7 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         )
     if len(proto.functions):
         proto = onnx.inliner.inline_local_functions(proto)
-    proto = infer_shapes(expand_qoperators(proto))
+    proto = infer_shapes(expand_qoperators(expand_gradients(proto)))
     graph = Graph(proto.graph.name or "graph", opset)
     graph.opsets = {**opsets, "": opset}
     graph.metadata = {p.key: p.value for p in proto.metadata_props}
@@ -88,6 +92,8 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     graph.outputs = [(o.name, o.name) for o in proto.graph.output]
     if not graph.outputs:
         raise InvalidModel("the model has no outputs")
+    if old:
+        unsqueeze_slopes(graph)
     remove_identities(graph)
     graph.sort()
     check_outputs(graph)
@@ -95,18 +101,28 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     return graph
 
 
-def check_old(proto: ModelProto, opset: int) -> None:
-    """Old operator sets are read as far as their operators mean what they meant in OLDEST_OPSET."""
+def upgraded(proto: ModelProto, opset: int) -> ModelProto:
+    """A model of an operator set before OLDEST_OPSET as one of OLDEST_OPSET, by onnx's converter where it must change.
+
+    Raises Unsupported, naming the node, when neither its operators stayed the same nor onnx can convert them.
+    """
+    changed = None
     for node in proto.graph.node:
         try:
             same = onnx.defs.get_schema(node.op_type, OLDEST_OPSET, node.domain).since_version <= opset
         except onnx.defs.SchemaError:
             same = False
-        if not same:
-            raise Unsupported(
-                f"node '{node.name}' ({node.op_type}) is of operator set {opset}; octavo reads "
-                f"{OLDEST_OPSET} and newer. Convert the model with onnx.version_converter.convert_version"
-            )
+        if not same and changed is None:
+            changed = node
+    if changed is None:
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, OLDEST_OPSET)
+    except Exception as e:  # the converter raises RuntimeError and its own
+        raise Unsupported(
+            f"node '{changed.name}' ({changed.op_type}) is of operator set {opset}; octavo reads {OLDEST_OPSET} and "
+            f"newer, and onnx cannot convert the model ({e})"
+        ) from e
 
 
 def infer_shapes(proto: ModelProto) -> ModelProto:
@@ -265,11 +281,23 @@ def read_nodes(graph: Graph, proto: ModelProto) -> None:
         graph.nodes.append(Node(node.op_type, inputs, list(node.output), attrs, name, domain, node))
 
 
+def unsqueeze_slopes(graph: Graph) -> None:
+    """PRelu before operator set 7: a slope a channel, which is axis 1. onnx's converter leaves the vector as it is."""
+    for node in list(graph.nodes):
+        rank, slope = graph.rank(node.input(0)), graph.shape(node.input(1))
+        if node.is_op("PRelu") and rank is not None and rank > 2 and slope is not None and len(slope) == 1:
+            shape = (*slope, *(1,) * (rank - 2))
+            name = graph.new_value(f"{node.inputs[1]}/slopes", graph.dtype(node.inputs[1]), shape)
+            axes = {"axes": list(range(1, rank - 1))}
+            graph.insert_before(node, [Node("Unsqueeze", [node.inputs[1]], [name], axes, f"{node.name}/slopes")])
+            node.inputs[1] = name
+
+
 def remove_identities(graph: Graph) -> None:
     """Identity and inference-time Dropout vanish; a constant behind Identity becomes a constant."""
+    wanted = set(graph.readers()) | graph.output_values()
     for node in list(graph.nodes):
-        dropout = node.is_op("Dropout") and (len(node.outputs) < 2 or not node.outputs[1])
-        if not (node.is_op("Identity") or dropout) or not node.input(0):
+        if not (node.is_op("Identity") or inference_dropout(graph, node, wanted)) or not node.input(0):
             continue
         graph.remove(node)
         source, out = graph.values[node.inputs[0]], graph.values[node.outputs[0]]
@@ -280,6 +308,14 @@ def remove_identities(graph: Graph) -> None:
         if source.host is None:
             source.host = out.host
         graph.replace_uses(node.outputs[0], node.inputs[0])
+
+
+def inference_dropout(graph: Graph, node: Node, wanted: set[str]) -> bool:
+    """Whether it hands its input on: not in training mode, and nobody reads its mask."""
+    if not node.is_op("Dropout") or any(mask in wanted for mask in node.outputs[1:] if mask):
+        return False
+    training = graph.const(node.input(2)) if node.input(2) else np.array(False)
+    return training is not None and not training.any()
 
 
 def check_outputs(graph: Graph) -> None:

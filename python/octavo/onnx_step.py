@@ -63,8 +63,11 @@ def make_step(graph: Graph, node: Node) -> tuple[list[str], Step]:
 def value_info(name: str, host: TypeProto | None, dtype: np.dtype | None) -> ValueInfoProto:
     if host is not None:
         return helper.make_value_info(name, host)
-    element = TensorProto.UNDEFINED if dtype is None else int(helper.np_dtype_to_tensor_dtype(dtype))
-    return helper.make_tensor_value_info(name, element, None)
+    return helper.make_tensor_value_info(name, onnx_type(dtype), None)
+
+
+def onnx_type(dtype: np.dtype | None) -> int:
+    return TensorProto.UNDEFINED if dtype is None else int(helper.np_dtype_to_tensor_dtype(dtype))
 
 
 def made(node: Node) -> NodeProto:
