@@ -31,12 +31,22 @@ inline int32_t mul_add_wrap(int32_t acc, int32_t a, int32_t b) {
 // Quantized addition: clamp(rne(fl(fl(fl((a - za) * sa) + fl((b - zb) * sb)) / sy)) + zp, lo, hi). That is ONNX's
 // DequantizeLinear, Add, QuantizeLinear to the letter, a true division included: folding sa / sy would decide ties
 // otherwise.
+//
+// With `ratio`, onnxruntime's QLinearAdd: v = fma(a - za, sa, fma(b - zb, sb, c)), the sides swapped with `inner_a`;
+// clamp(rne(v) + zp, lo, hi). sa and sb are scales over the output's, c holds the zero points.
 struct AddParams {
   int32_t za, zb, zp, lo, hi;
   float sa, sb, sy;
+  float c = 0;
+  bool ratio = false, inner_a = false;
 };
 inline int32_t quantized_add(int32_t a, int32_t b, const AddParams& p) {
-  return quantize_value((float(a - p.za) * p.sa + float(b - p.zb) * p.sb) / p.sy, p.zp, p.lo, p.hi);
+  const float u = float(a - p.za), v = float(b - p.zb);
+  if (p.ratio) {
+    const float sum = p.inner_a ? std::fma(v, p.sb, std::fma(u, p.sa, p.c)) : std::fma(u, p.sa, std::fma(v, p.sb, p.c));
+    return quantize_value(sum, p.zp, p.lo, p.hi);
+  }
+  return quantize_value((u * p.sa + v * p.sb) / p.sy, p.zp, p.lo, p.hi);
 }
 
 // Sets round-to-nearest-even and flush-to-zero off for this thread; restores the former state.

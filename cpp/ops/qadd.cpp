@@ -10,7 +10,9 @@ namespace {
 
 constexpr int64_t kGrain = 64 << 10;  // elements of a chunk: some 10 us
 
-AddS8Params swapped(const AddS8Params& p) { return {p.zb, p.za, p.zp, p.lo, p.hi, p.sb, p.sa, p.sy}; }
+AddS8Params swapped(const AddS8Params& p) {
+  return {p.zb, p.za, p.zp, p.lo, p.hi, p.sb, p.sa, p.sy, p.c, p.ratio, !p.inner_a};
+}
 
 class QAdd : public Op {
  public:
@@ -19,9 +21,7 @@ class QAdd : public Op {
     ctx.need(0, DType::u8);
     ctx.need(1, DType::u8);
     check_dtype(ctx, 0, DType::u8);
-    const OutputRange r = output_range(ctx, "zp");
-    p_ = {byte_attribute(ctx, "za", 0), byte_attribute(ctx, "zb", 0), r.zp, r.lo, r.hi, finite_attribute(ctx, "sa"),
-          finite_attribute(ctx, "sb"),  positive_attribute(ctx, "sy")};
+    p_ = kernel_params(add_params(ctx, ""));
     table_ = byte_table(ctx, 2);
   }
 

@@ -91,7 +91,7 @@ class QConv : public Op {
     const View* z = p_.epilogue.has_z ? &ctx.in[4] : nullptr;
     const Image residual = z ? image_of(*z, p_.one_d) : Image{};
     job.z.row = residual.pixel_pitch, job.z.line = residual.row_pitch, job.z.image = residual.image_pitch;
-    const int64_t count = p_.outputs / p_.group, element = p_.epilogue.out_f32 ? 4 : 1;
+    const int64_t count = p_.outputs / p_.group, element = p_.epilogue.out_f32 || p_.epilogue.out_s32 ? 4 : 1;
     for (int64_t g = 0; g < p_.group; g++) {
       job.b = &packed_[size_t(g)];
       job.a = x.data + g * p_.group_c;
@@ -113,7 +113,7 @@ class QConv : public Op {
 
 std::unique_ptr<Op> make_QConv(const BindContext& ctx) {
   const QConvParams p = parse_qconv(ctx);
-  if (p.depthwise()) return make_qconv_depthwise(ctx);
+  if (p.depthwise() && !p.epilogue.out_s32) return make_qconv_depthwise(ctx);
   return std::make_unique<QConv>(ctx, p);
 }
 

@@ -1,6 +1,6 @@
 // What the quantized convolutions share: attributes, geometry, images and their padding.
 //   acc = bias + sum x * w (padding holds x_zp);  y = requantize(acc, m, y_zp, lo, hi);
-//   with z: y = quantized_add(y, z, add);  with a table: y = table[y];  out_f32: y = fl32(acc) * m
+//   with z: y = quantized_add(y, z, add);  with a table: y = table[y];  out_f32: y = fl32(acc) * m;  out_s32: y = acc
 #pragma once
 
 #include <memory>
@@ -13,7 +13,7 @@ namespace octavo {
 // The fused tail of QConv and QGemm; inputs are (x, w, bias?, m, z?, table?) for both.
 struct QEpilogue {
   int32_t x_zp = 0, y_zp = 0, lo = 0, hi = 255;
-  bool out_f32 = false;
+  bool out_f32 = false, out_s32 = false;
   bool has_z = false;
   AddParams add = {};
   const uint8_t* table = nullptr;  // 256 entries, or null

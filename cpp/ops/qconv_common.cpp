@@ -35,23 +35,18 @@ QEpilogue parse_q_epilogue(const BindContext& ctx) {
   if (ctx.has(4)) {
     ctx.need(4, DType::u8);
     e.has_z = true;
-    e.add.za = byte_attribute(ctx, "add_za", 0);
-    e.add.zb = byte_attribute(ctx, "add_zb", 0);
-    e.add.zp = byte_attribute(ctx, "add_zp", 0);
-    e.add.lo = byte_attribute(ctx, "add_lo", 0);
-    e.add.hi = byte_attribute(ctx, "add_hi", 255);
-    e.add.sa = finite_attribute(ctx, "add_sa");
-    e.add.sb = finite_attribute(ctx, "add_sb");
-    e.add.sy = positive_attribute(ctx, "add_sy");
-    if (e.add.lo > e.add.hi) ctx.fail("add_lo (%d) is above add_hi (%d)", e.add.lo, e.add.hi);
+    e.add = add_params(ctx, "add_");
   }
   if (ctx.has(5)) {
     const View& t = ctx.constant(5, DType::u8);
     if (t.elements() != 256) ctx.fail("the table has %lld entries, expected 256", (long long)t.elements());
     e.table = t.as<uint8_t>();
   }
-  if (e.out_f32 && (e.has_z || e.table)) ctx.fail("out_f32 allows neither a residual input nor a table");
-  check_dtype(ctx, 0, e.out_f32 ? DType::f32 : DType::u8);
+  e.out_s32 = ctx.step.i("out_s32", 0) != 0;
+  if ((e.out_f32 || e.out_s32) && (e.has_z || e.table))
+    ctx.fail("out_f32 and out_s32 allow neither a residual input nor a table");
+  if (e.out_f32 && e.out_s32) ctx.fail("out_f32 and out_s32 exclude one another");
+  check_dtype(ctx, 0, e.out_s32 ? DType::s32 : e.out_f32 ? DType::f32 : DType::u8);
   return e;
 }
 

@@ -4,6 +4,7 @@
 
 #include "kernels/dwconv_s8/driver.h"
 #include "ops/qconv.h"
+#include "ops/quantized_attrs.h"
 
 namespace octavo {
 namespace {
@@ -87,7 +88,7 @@ class QConvDepthwise : public Op {
       const Image z = image_of(ctx.in[4], p_.one_d);
       job.z = z.data + first * z.image_pitch;
       job.z_image = z.image_pitch, job.z_row = z.row_pitch, job.z_pixel = z.pixel_pitch;
-      job.add = {e.add.za, e.add.zb, e.add.zp, e.add.lo, e.add.hi, e.add.sa, e.add.sb, e.add.sy};
+      job.add = kernel_params(e.add);
     }
     job.table = e.table;
     job.offsets = reinterpret_cast<int64_t*>(ctx.scratch);

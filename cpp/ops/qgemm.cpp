@@ -1,5 +1,6 @@
 // QGemm: y[.., n] = epilogue(bias[n] + sum over k of x[.., k] * w[n, k]) on the last axis; the epilogue is QConv's.
 #include "ops/qgemm.h"
+#include "ops/quantized_attrs.h"
 
 #include <cstring>
 
@@ -21,13 +22,13 @@ GemmS8Rows rows_of(const View& v) {
 
 GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const LutS8* lut) {
   GemmS8Epilogue g;
-  g.kind = e.out_f32 ? GemmS8Epilogue::Kind::f32 : GemmS8Epilogue::Kind::u8;
+  g.kind = e.out_s32 ? GemmS8Epilogue::Kind::s32 : e.out_f32 ? GemmS8Epilogue::Kind::f32 : GemmS8Epilogue::Kind::u8;
   g.zp = e.y_zp, g.lo = e.lo, g.hi = e.hi;
   g.table = e.table;
   g.lut = lut;
   if (e.has_z && z) {
     g.z = z->as<uint8_t>();
-    g.add = {e.add.za, e.add.zb, e.add.zp, e.add.lo, e.add.hi, e.add.sa, e.add.sb, e.add.sy};
+    g.add = kernel_params<GemmS8Add>(e.add);
   }
   return g;
 }

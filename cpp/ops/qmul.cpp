@@ -1,4 +1,4 @@
-// QMul: y = clamp(rne(fl32((a - za) * (b - zb)) * m) + zp, lo, hi), with numpy broadcasting.
+// QMul: y = clamp(rne(fl32((a - za) * (b - zb)) * m + zp_before) + (zp - zp_before), lo, hi), numpy broadcasting.
 #include "kernels/eltwise_s8/eltwise_s8.h"
 #include "ops/copy.h"
 #include "ops/quantized_attrs.h"
@@ -17,7 +17,14 @@ class QMul : public Op {
     ctx.need(1, DType::u8);
     check_dtype(ctx, 0, DType::u8);
     const OutputRange r = output_range(ctx, "zp");
-    p_ = {byte_attribute(ctx, "za", 0), byte_attribute(ctx, "zb", 0), r.zp, r.lo, r.hi, finite_attribute(ctx, "m")};
+    const int32_t before = zp_before(ctx);
+    p_ = {byte_attribute(ctx, "za", 0),
+          byte_attribute(ctx, "zb", 0),
+          r.zp - before,
+          r.lo,
+          r.hi,
+          finite_attribute(ctx, "m"),
+          float(before)};
   }
 
   void infer(InferContext& ctx) const override {
@@ -30,7 +37,7 @@ class QMul : public Op {
     const RowPlan plan = plan_rows(ctx.out[0], ctx.in[0], &ctx.in[1]);
     uint8_t* y = ctx.out[0].as<uint8_t>();
     const uint8_t *a = ctx.in[0].as<uint8_t>(), *b = ctx.in[1].as<uint8_t>();
-    const MulS8Params other = {p_.zb, p_.za, p_.zp, p_.lo, p_.hi, p_.m};
+    const MulS8Params other = {p_.zb, p_.za, p_.zp, p_.lo, p_.hi, p_.m, p_.before};
     plan.run(ctx.pool, kGrain, [&](const int64_t* at, int64_t rows, int64_t cols) {
       const int64_t ldy = plan.row_stride[0], lda = plan.row_stride[1], ldb = plan.row_stride[2];
       if (plan.repeated[2])

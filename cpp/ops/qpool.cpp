@@ -1,5 +1,6 @@
 // QReduceMean:
-//   S = sum of (x - x_zp), n = how many;  y = clamp(rne(fl(fl32(S) * fl(r / fl(n)))) + y_zp, lo, hi)
+//   S = sum of (x - x_zp), n = how many;  y = clamp(rne(fl(fl32(S) * fl(x_scale / fl(y_scale * fl(n))))) + y_zp, lo,
+//   hi)
 // The sum is exact in int32.
 // QAveragePool: Dequantize, AveragePool and Quantize in float32, rounding for rounding; kernels/pool_s8/pool_s8.h has
 // the formula. Nothing to average gives clamp(y_zp) in both.
@@ -19,16 +20,20 @@ constexpr int64_t kMostPixels = 1 << 23;  // 255 times as many still fit an int3
 
 struct MeanAttrs {
   int32_t x_zp;
-  float r;
+  float x_scale, y_scale;
   OutputRange range;
 
   explicit MeanAttrs(const BindContext& ctx)
-      : x_zp(byte_attribute(ctx, "x_zp", 0)), r(finite_attribute(ctx, "r")), range(output_range(ctx, "y_zp")) {
+      : x_zp(byte_attribute(ctx, "x_zp", 0)),
+        x_scale(finite_attribute(ctx, "x_scale")),
+        y_scale(positive_attribute(ctx, "y_scale")),
+        range(output_range(ctx, "y_zp")) {
     ctx.need(0, DType::u8);
     check_dtype(ctx, 0, DType::u8);
   }
   PoolMean mean(int64_t count) const {
-    return {int32_t(count) * x_zp, count > 0 ? r / float(count) : 0.0f, range.zp, range.lo, range.hi};
+    const float scale = count > 0 ? x_scale / (y_scale * float(count)) : 0.0f;
+    return {int32_t(count) * x_zp, scale, range.zp, range.lo, range.hi};
   }
 };
 
@@ -40,12 +45,10 @@ class QAveragePool : public Op {
     check_dtype(ctx, 0, DType::u8);
     include_pad_ = ctx.step.i("count_include_pad", 0) != 0;
     const OutputRange range = output_range(ctx, "y_zp");
-    const int64_t before = ctx.step.i("zp_before", 0);
-    if (before < -128 || before > 255)
-      ctx.fail("attribute zp_before is %lld; it is a zero point, between -128 and 255", (long long)before);
+    const int32_t before = zp_before(ctx);
     average_.x_zp = byte_attribute(ctx, "x_zp", 0);
     average_.x_scale = finite_attribute(ctx, "x_scale"), average_.y_scale = positive_attribute(ctx, "y_scale");
-    average_.before = float(before), average_.after = range.zp - int32_t(before);
+    average_.before = float(before), average_.after = range.zp - before;
     average_.lo = range.lo, average_.hi = range.hi;
   }
 

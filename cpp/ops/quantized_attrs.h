@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cmath>
+#include <string>
 
+#include "core/arith.h"
+#include "kernels/eltwise_s8/eltwise_s8.h"
 #include "ops/op.h"
 
 namespace octavo {
@@ -35,6 +38,35 @@ inline OutputRange output_range(const BindContext& ctx, const char* zp_key) {
   const OutputRange r = {byte_attribute(ctx, zp_key, 0), byte_attribute(ctx, "lo", 0), byte_attribute(ctx, "hi", 255)};
   if (r.lo > r.hi) ctx.fail("lo (%d) is above hi (%d)", r.lo, r.hi);
   return r;
+}
+
+// Part of a zero point that is added before rounding.
+inline int32_t zp_before(const BindContext& ctx) {
+  const int64_t v = ctx.step.i("zp_before", 0);
+  if (v < -128 || v > 255)
+    ctx.fail("attribute zp_before is %lld; it is a zero point, between -128 and 255", (long long)v);
+  return int32_t(v);
+}
+
+// A quantized addition; `prefix` stands before every attribute.
+inline AddParams add_params(const BindContext& ctx, const std::string& prefix) {
+  const auto key = [&](const char* name) { return prefix + name; };
+  AddParams p = {};
+  p.za = byte_attribute(ctx, key("za").c_str(), 0), p.zb = byte_attribute(ctx, key("zb").c_str(), 0);
+  p.zp = byte_attribute(ctx, key("zp").c_str(), 0);
+  p.lo = byte_attribute(ctx, key("lo").c_str(), 0), p.hi = byte_attribute(ctx, key("hi").c_str(), 255);
+  if (p.lo > p.hi) ctx.fail("%s (%d) is above %s (%d)", key("lo").c_str(), p.lo, key("hi").c_str(), p.hi);
+  p.sa = finite_attribute(ctx, key("sa").c_str()), p.sb = finite_attribute(ctx, key("sb").c_str());
+  p.ratio = ctx.step.has(key("c").c_str());
+  if (p.ratio)
+    p.c = finite_attribute(ctx, key("c").c_str()), p.inner_a = ctx.step.i(key("inner_a").c_str(), 0) != 0;
+  else
+    p.sy = positive_attribute(ctx, key("sy").c_str());
+  return p;
+}
+template <class Params = AddS8Params>  // each kernel family has its own
+inline Params kernel_params(const AddParams& p) {
+  return {p.za, p.zb, p.zp, p.lo, p.hi, p.sa, p.sb, p.sy, p.c, p.ratio, p.inner_a};
 }
 
 // The constant u8 table behind input k, or null when it is absent.

@@ -135,6 +135,7 @@ void add_quantized(Random& r, Cases& cases, int scale) {
                  {"zp", r.between(0, 255)},
                  {"lo", int64_t(0)},
                  {"hi", int64_t(255)}};
+    if (one_in(r, 3)) add["c"] = double(r.real(-200, 200)), add["inner_a"] = r.between(0, 1);
     std::vector<Operand> two = {bytes_operand(r, DType::u8, same ? s : thinner(r, s)), bytes_operand(r, DType::u8, s)};
     std::vector<Operand> three = two;
     three.push_back(constant(bytes_operand(r, DType::u8, make_shape({256}))));
@@ -181,7 +182,8 @@ void add_quantized(Random& r, Cases& cases, int scale) {
   for (int k = 0; k < 20 * scale; k++) {
     const Shape s = make_shape({r.between(1, 2), r.between(3, 12), r.between(3, 12), pick(r, kChannels)});
     const Attrs zero = {{"x_zp", r.between(0, 255)},
-                        {"r", double(r.real(0.2f, 3))},
+                        {"x_scale", double(r.real(0.01f, 3))},
+                        {"y_scale", double(r.real(0.01f, 3))},
                         {"y_zp", r.between(0, 255)},
                         {"lo", int64_t(0)},
                         {"hi", int64_t(255)}};
@@ -198,8 +200,6 @@ void add_quantized(Random& r, Cases& cases, int scale) {
     pool["count_include_pad"] = r.between(0, 1);
     cases.push_back(simple_case({"AveragePool", pool, {floats(r, s, -5, 5)}, DType::f32, 4}));
     pool.insert(zero.begin(), zero.end());
-    pool.erase("r");
-    pool["x_scale"] = double(r.real(0.01f, 3)), pool["y_scale"] = double(r.real(0.01f, 3));
     pool["zp_before"] = k % 2 ? int64_t(0) : r.between(-128, 255);
     cases.push_back(simple_case({"QAveragePool", pool, {bytes_operand(r, DType::u8, s)}, DType::u8, 4}));
     Attrs mean = zero;

@@ -16,6 +16,9 @@ import numpy as np
 from octavo.errors import InvalidModel
 
 PLAN = "plan"
+# Attribute of a node written for one of onnxruntime's QLinear operators, which round in their own way: 0 where the file
+# has uint8, 128 where it has int8.
+QLINEAR = "qlinear"
 
 Dim = int | str | None
 Shape = tuple[Dim, ...]

@@ -13,7 +13,7 @@ from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from octavo.errors import Error, Unsupported
-from octavo.ir import Graph, Node
+from octavo.ir import QLINEAR, Graph, Node
 from octavo.onnx_control import OPERATORS, outer_names
 from octavo.onnx_values import objects
 
@@ -28,6 +28,8 @@ def make_step(graph: Graph, node: Node) -> tuple[list[str], Step]:
     """
     proto = NodeProto()
     proto.CopyFrom(node.origin if node.origin is not None else made(node))
+    for extra in [a for a in proto.attribute if a.name == QLINEAR]:
+        proto.attribute.remove(extra)
     captured = [n for n in outer_names(proto) if n not in proto.input]
     feeds = list(node.inputs)
     # Passes may have renamed the node's inputs; the origin's own names are kept inside.

@@ -109,8 +109,8 @@ class Listed:
 
 
 def listed_models() -> list[Listed]:
-    """Every listed model that is not in QOperator form."""
+    """Every listed model."""
     assert SHARED is not None and tomllib is not None
     with open(SHARED / "models" / "models.toml", "rb") as f:
         entries = tomllib.load(f)["model"]
-    return [Listed(e) for e in entries if "QOperator" not in e["precision"]]
+    return [Listed(e) for e in entries]

@@ -111,8 +111,11 @@ class Net:
 
     def build(self) -> tuple[ModelProto, Feeds]:
         graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, self.initializers)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)
-        return shape_inference.infer_shapes(model, strict_mode=True), self.feeds  # fills in the outputs' shapes
+        domains = sorted({node.domain for node in self.nodes} - {""})
+        opsets = [helper.make_opsetid("", self.opset), *(helper.make_opsetid(d, 1) for d in domains)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+        # fills in the outputs' shapes
+        return shape_inference.infer_shapes(model, strict_mode=not domains), self.feeds
 
 
 def mobile() -> Net:
@@ -341,6 +344,45 @@ def literal_leftovers() -> Net:
     return n
 
 
+def qoperators() -> Net:
+    """QLinear operators of ONNX and onnxruntime, u8 and s8, and ConvInteger with a zero point known at run time."""
+    n = Net("qoperators", 8, opset=17)
+    for dtype, low, zero in (("uint8", 0, 120), ("int8", -128, -9)):
+        info = (n.const(1 / 16, "float32"), n.const(zero, dtype))
+        wide = (n.const(1 / 8, "float32"), n.const(zero + 3, dtype))
+        x = n.input(f"image_{dtype}", n.stream.ints(low, low + 255, [2, 9, 12, 11], dtype), ["N", 9, 12, 11])
+
+        def conv(x: str, shape: Sequence[int], info=info, dtype=dtype, **attrs: object) -> str:
+            w = n.const(n.stream.ints(-127, 127, shape, "int8"))
+            scales = (n.stream.ints(8, 40, [shape[0]], "int64") / 8192.0).astype(np.float32)
+            bias = n.const(n.stream.ints(-2000, 2000, [shape[0]], "int32"))
+            zeros = n.const(np.zeros(shape[0], np.int8))
+            return n.op("QLinearConv", x, *info, w, n.const(scales), zeros, *info, bias, **attrs)
+
+        def ms(op: str, *inputs: str, **attrs: object) -> str:
+            return n.op(op, *inputs, domain="com.microsoft", **attrs)
+
+        y = ms("QLinearAdd", conv(x, [9, 9, 3, 3], pads=[1, 1, 1, 1]), *info, x, *info, *wide)
+        z = ms("QLinearAdd", y, *wide, conv(y, [9, 1, 3, 3], group=9, pads=[1, 1, 1, 1]), *info, *wide)
+        per_channel = n.const(n.stream.ints(low, low + 255, [9, 1, 1], dtype))
+        z = ms("QLinearAdd", per_channel, *wide, z, *wide, *info)
+        z = ms("QLinearMul", z, *info, y, *wide, n.const(2.0, "float32"), n.const(zero - 7, dtype))
+        p = ms("QLinearAveragePool", z, *wide, *wide, kernel_shape=[4, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+        p = ms("QLinearLeakyRelu", p, *wide, *info, alpha=0.25)
+        q = ms("QLinearConcat", *info, p, *info, ms("QLinearSigmoid", p, *info, *wide), *wide, axis=1)
+        n.output(n.op("DequantizeLinear", ms("QLinearGlobalAveragePool", q, *info, *info), *info))
+        n.output(n.op("DequantizeLinear", q, *info))
+        zp = n.input(f"zero_{dtype}", np.array(zero, dtype))
+        w = n.const(n.stream.ints(-127, 127, [4, 3, 3, 3], "int8"))
+        n.output(
+            n.op(
+                "ConvInteger", n.op("Slice", x, *(n.const([v], "int64") for v in (0, 3, 1))), w, zp, pads=[1, 2, 0, 1]
+            ),
+            TensorProto.INT32,
+        )
+    return n
+
+
 NETWORKS: dict[str, Callable[[], Net]] = {
-    f.__name__: f for f in (mobile, squeeze, attention, dynamic, floats, movement, literal_leftovers)
+    f.__name__: f for f in (mobile, squeeze, attention, dynamic, floats, movement, literal_leftovers, qoperators)
 }

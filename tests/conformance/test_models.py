@@ -101,6 +101,30 @@ def test_agrees_with_onnxruntime(name: str) -> None:
         assert ours_worst <= max(1.5 * theirs_worst, one_step), (ours_worst, theirs_worst)
 
 
+@pytest.mark.parametrize("name", [n for n, m in MODELS.items() if "QOperator" in m.entry["precision"]])
+def test_every_integer_equals_onnxruntime(name: str) -> None:
+    """Every quantized tensor inside, on 20 inputs, with onnxruntime's optimizations and without."""
+    import onnx
+
+    ort = pytest.importorskip("onnxruntime", reason="onnxruntime (test extra) is not installed")
+    listed = MODELS[name]
+    model = onnx.load(listed.path)
+    inner = [n.output[0] for n in model.graph.node if n.op_type.startswith(("QLinear", "QuantizeLinear", "MaxPool"))]
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.UINT8, None) for n in inner)
+    peers = []
+    for level in (ort.GraphOptimizationLevel.ORT_ENABLE_ALL, ort.GraphOptimizationLevel.ORT_DISABLE_ALL):
+        options = ort.SessionOptions()
+        options.log_severity_level, options.graph_optimization_level = 4, level
+        peers.append(ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]))
+    ours = octavo.Session(model)
+    for feeds in listed.real_inputs(20):
+        got = ours.run(None, feeds)
+        for peer in peers:
+            wrong = [n for n, a, b in zip(inner, got, peer.run(None, feeds)) if not np.array_equal(a, b)]
+            assert not wrong, wrong
+
+
 @pytest.mark.parametrize("name", QUANTIZED)
 def test_any_batch_or_length(name: str) -> None:
     """Symbolic dimensions change from call to call and each row stays what it was."""

@@ -71,11 +71,14 @@ void elementwise(int64_t rows, int64_t cols) {
   const std::vector<uint8_t> a = bytes(n), b = bytes(n), blank(size_t(n) + 64, 0xA5);
   const float scales[] = {0.7f, 1.0f, 0.0f, -3.25f, 0.5f, 1e-30f, 3e38f, -3e38f, 3e-43f, -0.03f};
   const float steps[] = {0.35f, 1.0f, 0.5f, 2.0f, 0.013f, 1e-30f, 3e38f, 4e-43f};
-  const AddParams p = {int32_t(rng.between(0, 255)), int32_t(rng.between(0, 255)),   int32_t(rng.between(0, 255)),
-                       int32_t(rng.between(0, 100)), int32_t(rng.between(100, 255)), scales[rng.between(0, 9)],
-                       scales[rng.between(0, 9)],    steps[rng.between(0, 7)]};
-  const AddS8Params add = {p.za, p.zb, p.zp, p.lo, p.hi, p.sa, p.sb, p.sy};
-  const MulS8Params mul = {p.za, p.zb, p.zp, p.lo, p.hi, p.sa == 3e38f ? 3e38f : p.sa * 0.01f};
+  AddParams p = {int32_t(rng.between(0, 255)), int32_t(rng.between(0, 255)),   int32_t(rng.between(0, 255)),
+                 int32_t(rng.between(0, 100)), int32_t(rng.between(100, 255)), scales[rng.between(0, 9)],
+                 scales[rng.between(0, 9)],    steps[rng.between(0, 7)]};
+  p.ratio = rng.between(0, 1) == 0, p.inner_a = rng.between(0, 1) == 0;
+  p.c = scales[rng.between(0, 9)] + float(rng.between(-200, 200));
+  const AddS8Params add = {p.za, p.zb, p.zp, p.lo, p.hi, p.sa, p.sb, p.sy, p.c, p.ratio, p.inner_a};
+  const float before = float(rng.between(-128, 255));
+  const MulS8Params mul = {p.za, p.zb, p.zp, p.lo, p.hi, p.sa == 3e38f ? 3e38f : p.sa * 0.01f, before};
   // b as it is, one row for all, one value a row.
   for (int kind = 0; kind < 3; kind++) {
     std::vector<uint8_t> sum = blank, product = blank;
@@ -83,7 +86,8 @@ void elementwise(int64_t rows, int64_t cols) {
       for (int64_t c = 0; c < cols; c++) {
         const int32_t x = a[size_t(r * ld + c)], y = b[size_t(kind == 0 ? r * ld + c : kind == 1 ? c : r * ld)];
         sum[size_t(r * ld + c)] = uint8_t(quantized_add(x, y, p));
-        product[size_t(r * ld + c)] = uint8_t(requantize((x - p.za) * (y - p.zb), mul.m, p.zp, p.lo, p.hi));
+        const float scaled = float((x - p.za) * (y - p.zb)) * mul.m;
+        product[size_t(r * ld + c)] = uint8_t(quantize_value(scaled + before, p.zp, p.lo, p.hi));
       }
     for (Isa isa : levels()) {
       const EltwiseS8& k = eltwise_s8(isa);

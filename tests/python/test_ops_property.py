@@ -85,6 +85,8 @@ def epilogue(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array | 
         attrs |= {"add_sa": float(rng.choice([0.5, 1.3])), "add_sb": float(rng.choice([0.5, -0.25, 0.7]))}
         attrs["add_sy"] = float(rng.choice([1.0, 0.37, 2.0]))
         attrs |= {"add_zp": int(rng.integers(0, 256)), **bounds(rng, "add_")}
+        if rng.random() < 0.4:
+            attrs |= {"add_c": float(rng.choice([0.5, -37.3, 199.99])), "add_inner_a": int(rng.integers(0, 2))}
     return z, table, attrs
 
 
@@ -399,6 +401,9 @@ def test_qadd(seed: int, shapes: Any, a_fill: str, b_fill: str) -> None:
     reach = np.float32(rng.choice([1.0, 1e-37, 1e-41, 1e-44, 1e30, 1e37]))
     for key in ("sa", "sb", "sy") if rng.random() < 0.6 else ("sa", "sb"):
         attrs[key] = float(np.float32(attrs[key]) * reach) or 1e-44
+    if rng.random() < 0.4:
+        attrs["c"] = float(np.float32(rng.choice([0.5, -37.3, 199.99, 1e-3, 3e38, 1e-44])))
+        attrs["inner_a"] = int(rng.integers(0, 2))
     check("QAdd", [a, b, table], attrs, constants=(2,))
 
 
@@ -409,6 +414,7 @@ def test_qmul(seed: int, shapes: Any, a_fill: str, b_fill: str) -> None:
     a, b = fill(rng, shapes[0], np.uint8, a_fill), fill(rng, shapes[1], np.uint8, b_fill)
     attrs: dict[str, object] = {key: int(rng.integers(0, 256)) for key in ("za", "zb", "zp")}
     attrs |= {"m": float(np.float32(rng.choice([0.003, 0.5, 1e-30, 1e30, -0.01]))), **bounds(rng)}
+    attrs["zp_before"] = int(rng.choice([0, attrs["zp"], attrs["zp"] - 128]))
     check("QMul", [a, b], attrs)
 
 
@@ -444,7 +450,8 @@ def test_qreduce_mean(seed: int, shape: list[int], how: str, keep: bool) -> None
     rng = np.random.default_rng(seed)
     shape = [n if a < 2 else min(n, 17) for a, n in enumerate(shape)]
     axes = [a - len(shape) * int(rng.integers(0, 2)) for a in range(len(shape)) if rng.random() < 0.5] or [0]
-    attrs: dict[str, object] = {"axes": axes, "keepdims": int(keep), "r": float(rng.choice([1.0, 0.25, 0.77]))}
+    attrs: dict[str, object] = {"axes": axes, "keepdims": int(keep), "x_scale": float(rng.choice([1.0, 0.25, 0.77]))}
+    attrs["y_scale"] = float(rng.choice([1.0, 0.25, 0.13]))
     attrs |= {"x_zp": int(rng.integers(0, 256)), "y_zp": int(rng.integers(0, 256)), **bounds(rng)}
     check("QReduceMean", [fill(rng, tuple(shape), np.uint8, how)], attrs)
 

@@ -43,16 +43,39 @@ struct Adder {
 };
 
 template <bool kSafe>
+struct RatioAdder {
+  const AddS8Params& p;
+  Clamp c;
+  VF s0, s1, part;
+  OCTAVO_INLINE explicit RatioAdder(const AddS8Params& q)
+      : p(q),
+        c(q.zp, q.lo, q.hi),
+        s0(set1_f(q.inner_a ? q.sa : q.sb)),
+        s1(set1_f(q.inner_a ? q.sb : q.sa)),
+        part(set1_f(q.c)) {}
+  OCTAVO_INLINE VB operator()(VB a, VB b) const {
+    const Centred u = p.inner_a ? centred(a, p.za) : centred(b, p.zb);
+    const Centred v = p.inner_a ? centred(b, p.zb) : centred(a, p.za);
+    VF x[4];
+    OCTAVO_UNROLL
+    for (int j = 0; j < 4; j++) x[j] = fma_f(v.v[j], s1, fma_f(u.v[j], s0, part));
+    return finish<kSafe>(x, c);
+  }
+};
+
+template <bool kSafe>
 struct Multiplier {
   const MulS8Params& p;
   Clamp c;
-  VF m;
-  OCTAVO_INLINE explicit Multiplier(const MulS8Params& q) : p(q), c(q.zp, q.lo, q.hi), m(set1_f(q.m)) {}
+  VF m, before;
+  OCTAVO_INLINE explicit Multiplier(const MulS8Params& q)
+      : p(q), c(q.zp, q.lo, q.hi), m(set1_f(q.m)), before(set1_f(q.before)) {}
   OCTAVO_INLINE VB operator()(VB a, VB b) const {
     const Centred u = centred(a, p.za), v = centred(b, p.zb);
     VF x[4];
     OCTAVO_UNROLL
-    for (int j = 0; j < 4; j++) x[j] = mul_f(mul_f(u.v[j], v.v[j]), m);  // the product of integers is exact
+    for (int j = 0; j < 4; j++)  // the product of integers is exact
+      x[j] = add_f(kSafe ? zero_nan(mul_f(mul_f(u.v[j], v.v[j]), m)) : mul_f(mul_f(u.v[j], v.v[j]), m), before);
     return finish<kSafe>(x, c);
   }
 };
@@ -73,6 +96,14 @@ template <bool kScalar>
 void add(uint8_t* y, int64_t ldy, const uint8_t* a, int64_t lda, const uint8_t* b, int64_t ldb, int64_t rows,
          int64_t cols, const AddS8Params& p) {
   if (cols <= 0) return;
+  if (p.ratio) {
+    const float most = 255.0f * __builtin_fabsf(p.sa) + 255.0f * __builtin_fabsf(p.sb) + __builtin_fabsf(p.c);
+    if (most < 1073741824.0f)
+      run_rows<RatioAdder<false>, kScalar>(y, ldy, a, lda, b, ldb, rows, cols, RatioAdder<false>(p));
+    else
+      run_rows<RatioAdder<true>, kScalar>(y, ldy, a, lda, b, ldb, rows, cols, RatioAdder<true>(p));
+    return;
+  }
   // The same roundings in the same order, each monotone: no quotient of theirs can be larger.
   const float most = (255.0f * __builtin_fabsf(p.sa) + 255.0f * __builtin_fabsf(p.sb)) / p.sy;
   if (most < 1073741824.0f)

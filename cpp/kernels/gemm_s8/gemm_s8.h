@@ -62,6 +62,8 @@ struct GemmS8Tile {
 struct GemmS8Add {
   int32_t za, zb, zp, lo, hi;
   float sa, sb, sy;
+  float c = 0;  // with `ratio`: core/arith.h, quantized_add
+  bool ratio = false, inner_a = false;
 };
 
 constexpr int kGemmS8MaxRows = 14;

@@ -234,7 +234,7 @@ void sum_rows(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* s
 
 void add_rows(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t rows, int64_t cols, const GemmS8Add& p) {
   const VI za = set1_i(p.za), zb = set1_i(p.zb);
-  const VF sa = set1_f(p.sa), sb = set1_f(p.sb), sy = set1_f(p.sy);
+  const VF sa = set1_f(p.sa), sb = set1_f(p.sb), sy = set1_f(p.sy), c = set1_f(p.c);
   const VF low = set1_f(float(p.lo - p.zp)), high = set1_f(float(p.hi - p.zp));
   const VH zp = set1_h(int16_t(p.zp));
   for (int64_t r = 0; r < rows; r++, y += ldy, z += ldz)
@@ -245,8 +245,15 @@ void add_rows(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t ro
       widen(left == kBytes ? load_b(z + n) : load_b(z + n, left), b[0], b[1], b[2], b[3]);
       OCTAVO_UNROLL
       for (int j = 0; j < 4; j++) {
-        const VF u = mul_f(to_f(sub_i(a[j], za)), sa), v = mul_f(to_f(sub_i(b[j], zb)), sb);
-        a[j] = to_i(max_f(min_f(zero_nan(div_f(add_f(u, v), sy)), high), low));
+        const VF u = to_f(sub_i(a[j], za)), v = to_f(sub_i(b[j], zb));
+        VF sum;
+        if (!p.ratio)
+          sum = div_f(add_f(mul_f(u, sa), mul_f(v, sb)), sy);
+        else if (p.inner_a)
+          sum = fma_f(v, sb, fma_f(u, sa, c));
+        else
+          sum = fma_f(u, sa, fma_f(v, sb, c));
+        a[j] = to_i(max_f(min_f(zero_nan(sum), high), low));
       }
       const VB out = packus16(adds16(packs32(a[0], a[1]), zp), adds16(packs32(a[2], a[3]), zp));
       if (left == kBytes)

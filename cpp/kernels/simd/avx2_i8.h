@@ -81,6 +81,7 @@ inline VI sub_i(VI a, VI b) { return _mm256_sub_epi32(a, b); }
 inline VI mul_i(VI a, VI b) { return _mm256_mullo_epi32(a, b); }
 inline VF mul_f(VF a, VF b) { return _mm256_mul_ps(a, b); }
 inline VF add_f(VF a, VF b) { return _mm256_add_ps(a, b); }
+inline VF fma_f(VF a, VF b, VF c) { return _mm256_fmadd_ps(a, b, c); }
 inline VF div_f(VF a, VF b) { return _mm256_div_ps(a, b); }
 inline VF min_f(VF a, VF b) { return _mm256_min_ps(a, b); }
 inline VF max_f(VF a, VF b) { return _mm256_max_ps(a, b); }

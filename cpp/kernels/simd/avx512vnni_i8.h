@@ -80,6 +80,7 @@ inline VI sub_i(VI a, VI b) { return _mm512_sub_epi32(a, b); }
 inline VI mul_i(VI a, VI b) { return _mm512_mullo_epi32(a, b); }
 inline VF mul_f(VF a, VF b) { return _mm512_mul_ps(a, b); }
 inline VF add_f(VF a, VF b) { return _mm512_add_ps(a, b); }
+inline VF fma_f(VF a, VF b, VF c) { return _mm512_fmadd_ps(a, b, c); }
 inline VF div_f(VF a, VF b) { return _mm512_div_ps(a, b); }
 inline VF min_f(VF a, VF b) { return _mm512_min_ps(a, b); }
 inline VF max_f(VF a, VF b) { return _mm512_max_ps(a, b); }

@@ -86,6 +86,7 @@ inline VI sub_i(VI a, VI b) { return vsubq_s32(a, b); }
 inline VI mul_i(VI a, VI b) { return vmulq_s32(a, b); }
 inline VF mul_f(VF a, VF b) { return vmulq_f32(a, b); }
 inline VF add_f(VF a, VF b) { return vaddq_f32(a, b); }
+inline VF fma_f(VF a, VF b, VF c) { return vfmaq_f32(c, a, b); }
 inline VF div_f(VF a, VF b) { return vdivq_f32(a, b); }
 // Compare and select, not fmin/fmax: those treat NaN otherwise than x86.
 inline VF min_f(VF a, VF b) { return vbslq_f32(vcltq_f32(a, b), a, b); }

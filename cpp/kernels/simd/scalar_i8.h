@@ -134,6 +134,10 @@ inline VF add_f(VF a, VF b) {
   for (int i = 0; i < kLanes; i++) a.v[i] += b.v[i];
   return a;
 }
+inline VF fma_f(VF a, VF b, VF c) {
+  for (int i = 0; i < kLanes; i++) c.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]);
+  return c;
+}
 inline VF div_f(VF a, VF b) {
   for (int i = 0; i < kLanes; i++) a.v[i] /= b.v[i];
   return a;

@@ -43,6 +43,39 @@ def quantized_add(
     return quantize_value(quotient, zp, lo, hi)
 
 
+def fma(a: Array, b: np.float32, c: Array | np.float32) -> Array:
+    """a * b + c rounded once, float32; a holds integers of at most 9 bits, so that float64 has the product exactly.
+
+    The sum of the float64 numbers is rounded to odd, which makes its rounding to float32 that of the exact sum
+    (Boldo & Melquiond 2008).
+    """
+    product, addend = np.asarray(a, np.float64) * np.float64(b), np.asarray(c, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = product + addend
+        part = total - product
+        error = (product - (total - part)) + (addend - part)
+        even = (total.view(np.int64) & 1) == 0
+        odd = np.where(np.isfinite(total) & (error != 0) & even, np.nextafter(total, np.copysign(np.inf, error)), total)
+        return np.asarray(odd.astype(np.float32))
+
+
+def add(a: Array, b: Array, attrs: Attributes, prefix: str = "") -> Array:
+    """The quantized addition of QAdd and of convolutions, int64; `prefix` stands before every attribute.
+
+    With `c`, onnxruntime's QLinearAdd: v = fma(a - za, sa, fma(b - zb, sb, c)), with `inner_a` the sides swapped;
+    clamp(rne(v) + zp, lo, hi). Otherwise `quantized_add`.
+    """
+    za, zb, zp = (get_int(attrs, prefix + key, 0) for key in ("za", "zb", "zp"))
+    lo, hi = get_int(attrs, prefix + "lo", 0), get_int(attrs, prefix + "hi", 255)
+    sa, sb = get_f32(attrs, prefix + "sa"), get_f32(attrs, prefix + "sb")
+    if prefix + "c" not in attrs:
+        return quantized_add(a, b, za, zb, sa, sb, get_f32(attrs, prefix + "sy"), zp, lo, hi)
+    sides = [(a.astype(np.int64) - za, sa), (b.astype(np.int64) - zb, sb)]
+    outer, inner = sides[::-1] if get_int(attrs, prefix + "inner_a", 0) else sides
+    total = fma(outer[0], outer[1], fma(inner[0], inner[1], get_f32(attrs, prefix + "c")))
+    return quantize_value(total, zp, lo, hi)
+
+
 def convolution_epilogue(acc: Array, inputs: Inputs, attrs: Attributes) -> list[Array]:
     """From the int32 accumulator [.., O] to the output of QConv and QGemm.
 
@@ -50,32 +83,25 @@ def convolution_epilogue(acc: Array, inputs: Inputs, attrs: Attributes) -> list[
     """
     m = np.asarray(inputs[3], np.float32)
     z, table = optional(inputs, 4), optional(inputs, 5)
+    if get_int(attrs, "out_s32", 0):
+        return [acc]
     if get_int(attrs, "out_f32", 0):
         with np.errstate(over="ignore"):
             return [(acc.astype(np.float32) * m).astype(np.float32)]
     y = requantize(acc, m, get_int(attrs, "y_zp", 0), get_int(attrs, "lo", 0), get_int(attrs, "hi", 255))
     if z is not None:
-        y = quantized_add(
-            y,
-            z,
-            get_int(attrs, "add_za", 0),
-            get_int(attrs, "add_zb", 0),
-            get_f32(attrs, "add_sa"),
-            get_f32(attrs, "add_sb"),
-            get_f32(attrs, "add_sy"),
-            get_int(attrs, "add_zp", 0),
-            get_int(attrs, "add_lo", 0),
-            get_int(attrs, "add_hi", 255),
-        )
+        y = add(y, z, attrs, "add_")
     if table is not None:
         y = table[y]
     return [y.astype(np.uint8)]
 
 
-def mean(total: Array, count: Array | int, attrs: Attributes) -> Array:
-    """clamp(rne(fl32(S) * fl(r / fl(n))) + y_zp, lo, hi): the last step of every quantized mean, uint8."""
+def mean(total: Array, count: int, attrs: Attributes) -> Array:
+    """clamp(rne(fl32(S) * fl(x_scale / fl(y_scale * fl(n)))) + y_zp, lo, hi), uint8: how a quantized mean ends."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        m = np.asarray(get_f32(attrs, "r") / np.asarray(count, np.float32), np.float32)
+        m = np.float32(get_f32(attrs, "x_scale") / np.float32(get_f32(attrs, "y_scale") * np.float32(count)))
+    if count == 0:
+        m = np.float32(0)
     y_zp, lo, hi = get_int(attrs, "y_zp", 0), get_int(attrs, "lo", 0), get_int(attrs, "hi", 255)
     return requantize(wrap32(total), m, y_zp, lo, hi).astype(np.uint8)
 

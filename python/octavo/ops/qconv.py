@@ -11,7 +11,8 @@ from ._window import convolve
 
 def reference(inputs: Inputs, attrs: Attributes) -> list[Array]:
     """acc = bias + sum x * w modulo 2^32 (padding holds x_zp); y = requantize(acc, m[o], y_zp, lo, hi);
-    with z: y = quantized_add(y, z, add_*); with table: y = table[y]. `out_f32`: y = fl32(acc) * m[o].
+    with z: y = quantized_add(y, z, add_*); with table: y = table[y]. `out_f32`: y = fl32(acc) * m[o];
+    `out_s32`: y = acc.
 
     Inputs: x uint8 [N, H, W, C]; w int8/int16 [O, kH, kW, C/group]; bias int32 [O]?; m float32 [O] or [1];
     z uint8 [N, OH, OW, O]?; table uint8 [256]?. One dimension less for the 1-D form. Output: uint8 (or float32).

@@ -9,7 +9,8 @@ from ._integer import mean
 
 
 def reference(inputs: Inputs, attrs: Attributes) -> list[Array]:
-    """S = sum of (x - x_zp) over `axes`, n = their size; y = clamp(rne(fl32(S) * fl(r / fl(n))) + y_zp, lo, hi).
+    """S = sum of (x - x_zp) over `axes`, n = their size;
+    y = clamp(rne(fl32(S) * fl(x_scale / fl(y_scale * fl(n)))) + y_zp, lo, hi).
 
     Input: x uint8. Output: uint8, reduced axes kept as 1 or dropped (`keepdims`). Also GlobalAveragePool.
     Source: ONNX ReduceMean-18 between DequantizeLinear and QuantizeLinear; onnxruntime QLinearGlobalAveragePool.

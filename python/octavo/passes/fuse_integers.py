@@ -36,9 +36,12 @@ def fuse_qadd(graph: Graph) -> None:
         conv.attrs |= {
             "add_za": node.attrs[f"z{a}"], "add_sa": node.attrs[f"s{a}"],
             "add_zb": node.attrs[f"z{b}"], "add_sb": node.attrs[f"s{b}"],
-            "add_sy": node.attrs["sy"],
             "add_zp": node.attrs["zp"], "add_lo": node.attrs["lo"], "add_hi": node.attrs["hi"],
         }  # fmt: skip
+        if "c" in node.attrs:
+            conv.attrs |= {"add_c": node.attrs["c"], "add_inner_a": int(node.attrs.get("inner_a", 0)) ^ k}
+        else:
+            conv.attrs["add_sy"] = node.attrs["sy"]
         inputs = {Z: node.inputs[1 - k]}
         if node.input(TABLE["QAdd"]):
             inputs[TABLE[conv.op]] = node.inputs[TABLE["QAdd"]]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
-from octavo.ir import Graph, Node, Shape, Uses
+from octavo.ir import QLINEAR, Graph, Node, Shape, Uses
+from octavo.ops._integer import fma
 from octavo.passes.images import emit_channels_last, geometry, kernel_shape
 from octavo.passes.match import Patch, ints, join, normal_axes
 from octavo.passes.quantized import (
@@ -147,9 +150,9 @@ def gemm(graph: Graph, uses: Uses, node: Node) -> None:
     """Dequantize(x), Dequantize(w), c -> Gemm or MatMul [-> Add(bias)] -> [Relu | Clip] -> Quantize  =>  QGemm"""
     x = need(graph, uses, node.inputs[0])
     weight = weights(graph, uses, node.inputs[1])
+    if node.op == "MatMul" and (weight is None or (weight.w.ndim > 2 and weight.axis is None)):
+        return matmul(graph, uses, node, x)
     if weight is None:
-        if node.op == "MatMul":
-            return matmul(graph, uses, node, x)
         raise NoMatch
     if weight.w.ndim != 2:
         raise NoMatch("its constant weights are not a matrix")
@@ -182,7 +185,7 @@ def gemm(graph: Graph, uses: Uses, node: Node) -> None:
 
 def matmul(graph: Graph, uses: Uses, node: Node, a: Operand) -> None:
     """Dequantize(a), Dequantize(b) -> MatMul -> Quantize  =>  QMatMul"""
-    b = need(graph, uses, node.inputs[1])
+    b = need(graph, uses, node.inputs[1], dynamic=False)
     ra, rb, shape = graph.rank(node.inputs[0]), graph.rank(node.inputs[1]), graph.shape(node.inputs[0])
     if ra is None or rb is None or ra < 2 or rb < 2 or shape is None:
         raise NoMatch
@@ -199,17 +202,52 @@ def matmul(graph: Graph, uses: Uses, node: Node, a: Operand) -> None:
     rename(patch, node, [], to)
     attrs = {"a_zp": a.zp, "b_zp": b.zp} | (to.attrs if to else {"out_f32": 1})
     const = graph.new_const(f"{node.outputs[0]}/multiplier", np.array([m], np.float32))
-    patch.emit("QMatMul", [a.q, b.q, const], np.float32 if to is None else np.uint8, result, attrs, out)
+    patch.emit(
+        "QMatMul", [a.q, operand_name(graph, b), const], np.float32 if to is None else np.uint8, result, attrs, out
+    )
     patch.apply(*(to.nodes if to else []))
 
 
 def add(graph: Graph, uses: Uses, node: Node) -> None:
     """Dequantize(a), Dequantize(b) -> Add or Sub -> [Relu | Clip] -> Quantize  =>  QAdd, every rounding as it was"""
     a, b, to, patch, out, shape = two_operands(graph, uses, node)
-    sb = -b.scale if node.op == "Sub" else b.scale
-    attrs = {"za": a.zp, "zb": b.zp, "sa": float(a.scale), "sb": float(sb), "sy": float(to.scale), **renamed_zp(to)}
+    if QLINEAR in node.attrs:
+        attrs = qlinear_add(graph, node, a, b, to)
+    else:
+        sb = -b.scale if node.op == "Sub" else b.scale
+        attrs = {"za": a.zp, "zb": b.zp, "sa": float(a.scale), "sb": float(sb), "sy": float(to.scale)}
+    attrs |= renamed_zp(to) | attrs
     patch.emit("QAdd", [operand_name(graph, a), operand_name(graph, b)], np.uint8, shape, attrs, out)
     patch.apply(*to.nodes)
+
+
+def qlinear_add(graph: Graph, node: Node, a: Operand, b: Operand, to: Tail) -> dict[str, Any]:
+    """onnxruntime's QLinearAdd: fma(a, sa, fma(b, sb, c)) of the file's bytes, the zero points gathered in c.
+
+    An operand that is one value along the innermost axis that has any length is added first.
+    """
+    offset = int(node.attrs[QLINEAR])
+    first, second = (a, b) if not repeated_first(graph, node) else (b, a)
+    with np.errstate(all="ignore"):
+        outer, inner = np.float32(first.scale / to.scale), np.float32(second.scale / to.scale)
+        zeros = fma(np.float64(first.zp - offset), outer, np.float32(inner * np.float32(second.zp - offset)))
+        c = np.float32(np.float32(to.attrs["y_zp"] - offset) - zeros)
+    if not np.isfinite([outer, inner, c]).all():
+        raise NoMatch("its scales differ too much for float32")
+    sa, sb = (outer, inner) if first is a else (inner, outer)
+    attrs = {"za": offset, "zb": offset, "zp": offset, "sa": float(sa), "sb": float(sb), "c": float(c)}
+    return attrs | ({} if first is a else {"inner_a": 1})
+
+
+def repeated_first(graph: Graph, node: Node) -> bool:
+    """Whether broadcasting repeats the first operand, and not the second, along the innermost axis longer than 1."""
+    a, b = (graph.shape(name) for name in node.inputs)
+    if a is None or b is None:
+        return False
+    for x, y in zip_longest(reversed(a), reversed(b), fillvalue=1):
+        if x != 1 or y != 1:
+            return x == 1
+    return False
 
 
 def mul(graph: Graph, uses: Uses, node: Node) -> None:
@@ -219,16 +257,17 @@ def mul(graph: Graph, uses: Uses, node: Node) -> None:
         m = np.float32(np.float32(a.scale * b.scale) / to.scale)
     if not np.isfinite(m) or m <= 0:
         raise NoMatch("its output multiplier leaves float32's range")
-    attrs = {"za": a.zp, "zb": b.zp, "m": float(m), **renamed_zp(to)}
+    attrs = {"za": a.zp, "zb": b.zp, "m": float(m), **zp_before(node, to), **renamed_zp(to)}
     patch.emit("QMul", [operand_name(graph, a), operand_name(graph, b)], np.uint8, shape, attrs, out)
     patch.apply(*to.nodes)
 
 
 def two_operands(graph: Graph, uses: Uses, node: Node) -> tuple[Operand, Operand, Tail, Patch, str, Shape]:
     a, b = need(graph, uses, node.inputs[0], False), need(graph, uses, node.inputs[1], False)
-    if a.q == b.q or (a.const is not None and b.const is not None):
-        raise NoMatch  # a function of one operand: a table
-    if any(v.const is not None and v.const.size == 1 for v in (a, b)):
+    if a.const is not None and b.const is not None:
+        raise NoMatch
+    # A function of one operand is a table, unless the operator rounds on its own.
+    if QLINEAR not in node.attrs and (a.q == b.q or any(v.const is not None and v.const.size == 1 for v in (a, b))):
         raise NoMatch
     to = tail(graph, uses, node.outputs[0])
     if to is None:
@@ -241,6 +280,11 @@ def two_operands(graph: Graph, uses: Uses, node: Node) -> tuple[Operand, Operand
 
 def renamed_zp(to: Tail) -> dict[str, int]:
     return {"zp": to.attrs["y_zp"], "lo": to.attrs["lo"], "hi": to.attrs["hi"]}
+
+
+def zp_before(node: Node, to: Tail) -> dict[str, int]:
+    """onnxruntime's QLinear operators add the file's zero point before they round."""
+    return {"zp_before": to.attrs["y_zp"] - int(node.attrs[QLINEAR])} if QLINEAR in node.attrs else {}
 
 
 def average_pool(graph: Graph, uses: Uses, node: Node) -> None:
@@ -261,17 +305,9 @@ def average_pool(graph: Graph, uses: Uses, node: Node) -> None:
     patch = Patch(graph, node)
     rename(patch, node, [], to)
     attrs |= {"kernel_shape": kernel, "x_zp": x.zp, "x_scale": float(x.scale), "y_scale": float(to.scale), **to.attrs}
-    attrs |= {k: int(node.attrs.get(k, 0)) for k in ("count_include_pad", "ceil_mode", "zp_before")}
+    attrs |= {k: int(node.attrs.get(k, 0)) for k in ("count_include_pad", "ceil_mode")} | zp_before(node, to)
     emit_channels_last(patch, "QAveragePool", x.q, [], attrs, np.uint8, shape, out)
     patch.apply(*to.nodes)
-
-
-def mean_attrs(x: Operand, to: Tail) -> dict[str, object]:
-    with np.errstate(all="ignore"):
-        r = np.float32(x.scale / to.scale)
-    if not np.isfinite(r) or r <= 0:
-        raise NoMatch("its scales differ too much for float32")
-    return {"x_zp": x.zp, "r": float(r), **to.attrs}
 
 
 def reduce_mean(graph: Graph, uses: Uses, node: Node) -> None:
@@ -294,7 +330,8 @@ def reduce_mean(graph: Graph, uses: Uses, node: Node) -> None:
     out, shape = written(graph, node, to)
     patch = Patch(graph, node)
     rename(patch, node, [], to)
-    attrs = {"axes": sorted(axes), "keepdims": keep, **mean_attrs(x, to)}
+    attrs = {"axes": sorted(axes), "keepdims": keep, "x_zp": x.zp, "x_scale": float(x.scale), **to.attrs}
+    attrs["y_scale"] = float(to.scale)
     patch.emit("QReduceMean", [x.q], np.uint8, shape, attrs, out)
     patch.apply(*to.nodes)
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from octavo.passes.context import F32, Context, Refuse, Rule
+from octavo.passes.context import F32, S8, S32, U8, Context, Refuse, Rule
 from octavo.passes.images import emit_channels_last, geometry
+
+ONNX_INT32 = 6  # the number of the dtype in ONNX files
 
 
 def literal(c: Context) -> dict[str, Any]:
@@ -127,9 +129,67 @@ def gemm(c: Context) -> None:
 def matmul_integer(c: Context) -> None:
     if min(c.rank(0), c.rank(1)) < 2:
         raise Refuse("the core multiplies matrices, not vectors")
-    if c.node.input(2) and any(d != 1 for d in c.graph.shape(c.node.inputs[2]) or ()):
-        raise Refuse("its left zero point is not one number")
-    c.emit("MatMulInteger", list(c.node.inputs))
+    zero = c.graph.shape(c.node.input(2)) if c.node.input(2) else ()
+    if zero is None:
+        raise Refuse("the rank of its left zero point is not known")
+    if all(d == 1 for d in zero):
+        return c.emit("MatMulInteger", list(c.node.inputs))
+    if len(zero) != 1:
+        raise Refuse("its left zero point has several axes")
+    # One zero point a row: a b - a_zp colsum(b), the column sums as a product with a row of ones.
+    right, shape = c.graph.shape(c.node.inputs[1]) or (), c.graph.shape(c.y)
+    if not isinstance(right[-2], int):
+        raise Refuse("it has a zero point a row, and the length of its sums is not known")
+    a, b, b_zp = c.node.inputs[0], c.node.inputs[1], c.node.input(3)
+    ones = c.graph.new_const(f"{c.y}/ones", np.ones((1, right[-2]), np.uint8))
+    sums = c.patch.emit("MatMulInteger", [ones, b, "", b_zp], S32, (*right[:-2], 1, right[-1]))
+    column = c.patch.emit("Unsqueeze", [c.node.inputs[2]], c.dtype(2), (*zero, 1), {"axes": [1]})
+    column = c.patch.emit("Cast", [column], S32, (*zero, 1), {"to": ONNX_INT32})
+    correction = c.patch.emit("Binary", [column, sums], S32, shape, {"fn": "Mul"})
+    product = c.patch.emit("MatMulInteger", [a, b, "", b_zp], S32, shape)
+    c.patch.emit("Binary", [product, correction], S32, shape, {"fn": "Sub"}, c.y)
+
+
+def conv_integer(c: Context) -> None:
+    """QConv's sums as they are. A zero point known only at run time pads the image, and zp * sum(w) is taken off
+    afterwards."""
+    g, node = c.graph, c.node
+    w, rank, shape = g.const(node.inputs[1]), c.rank(), g.shape(c.y)
+    if w is None or w.ndim not in (3, 4) or rank != w.ndim or c.dtype() not in (U8, S8) or shape is None:
+        raise Refuse("the core convolves one- and two-dimensional images with constant weights")
+    w_zp = g.const(node.inputs[3]) if node.input(3) else np.zeros((), w.dtype)
+    zero = g.const(node.inputs[2]) if node.input(2) else np.zeros((), c.dtype())
+    if w_zp is None or (zero is not None and zero.size != 1):
+        raise Refuse("a zero point of its weights is computed at run time, or that of its input is not one number")
+    wide = w.astype(np.int32) - w_zp.astype(np.int32).reshape(-1, *[1] * (w.ndim - 1))
+    fits = wide.min(initial=0) >= -128 and wide.max(initial=0) <= 127
+    packed = np.ascontiguousarray(np.moveaxis(wide, 1, -1)).astype(np.int8 if fits else np.int16)
+    sums = wide.reshape(len(w), -1).sum(axis=1, dtype=np.int64)
+    attrs = {**geometry(g, node, list(w.shape[2:])), "group": int(c.attr("group", 1)), "out_s32": 1}
+    x, flip = c.x, 0
+    if c.dtype() == S8:
+        x, flip = c.patch.emit("Flip8", [x], U8, g.shape(x)), 128
+    weights = [g.new_const(node.inputs[1], packed), "", g.new_const(f"{c.y}/one", np.ones(1, np.float32))]
+    if zero is not None:
+        attrs["x_zp"] = int(zero.reshape(())) + flip
+        weights[1] = g.new_const(f"{c.y}/bias", (-sums * attrs["x_zp"]).astype(np.int32))
+        return emit_channels_last(c.patch, "QConv", x, weights, attrs, S32, shape, c.y)
+    zp = c.patch.emit("Reshape", [node.inputs[2], c.const_ints([], "scalar")], c.dtype(), ())
+    if flip:
+        zp = c.patch.emit("Flip8", [zp], U8, ())
+    pads, d = attrs["pads"], rank - 2
+    if any(pads):
+        around = c.const_ints([0, 0, *pads[:d], 0, 0, *pads[d:]], "pads")
+        known = g.shape(x)
+        grown = None if known is None else (*known[:2], *[None] * d)
+        x = c.patch.emit("Pad", [x, around, zp], U8, grown, {"mode": "constant"})
+        attrs["pads"] = [0] * len(pads)
+    raw = g.new_value(f"{c.y}/sums", S32, shape)
+    emit_channels_last(c.patch, "QConv", x, weights, attrs, S32, shape, raw)
+    channel = g.new_const(f"{c.y}/weights", sums.astype(np.int32).reshape(-1, *[1] * d))
+    zp = c.patch.emit("Cast", [zp], S32, (), {"to": ONNX_INT32})
+    correction = c.patch.emit("Binary", [zp, channel], S32, (len(w), *[1] * d), {"fn": "Mul"})
+    c.patch.emit("Binary", [raw, correction], S32, shape, {"fn": "Sub"}, c.y)
 
 
 RULES: dict[str, Rule] = {
@@ -138,4 +198,5 @@ RULES: dict[str, Rule] = {
     "MatMul": matmul,
     "Gemm": gemm,
     "MatMulInteger": matmul_integer,
+    "ConvInteger": conv_integer,
 }  # fmt: skip
