@@ -42,9 +42,9 @@ PYTHON_FLOORS = [
         "onnx_qoperator",
     },
     {"plan", "lower"},
-    {"feeds", "engine"},
+    {"feeds", "engine", "images"},
     {"compress"},
-    {"report", "images", "demo", "backend"},
+    {"report", "demo", "backend"},
     {"cli", "__main__"},
 ]
 ONNX_IMPORTERS = {

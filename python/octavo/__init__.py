@@ -18,6 +18,7 @@ from octavo.errors import Error, InvalidArgument, InvalidModel, IoError, OutOfMe
 
 if TYPE_CHECKING:
     from octavo import engine
+    from octavo.compress.quantize import QuantizeReport, quantize
     from octavo.engine import BoundRun, Session, run
 
 __version__ = "0.1.0"
@@ -29,21 +30,26 @@ __all__ = [
     "InvalidModel",
     "IoError",
     "OutOfMemory",
+    "QuantizeReport",
     "Session",
     "Unsupported",
     "__version__",
     "engine",
+    "quantize",
     "run",
 ]
 
-_LAZY = {"BoundRun", "Session", "run"}
+_LAZY = {
+    **dict.fromkeys(("BoundRun", "Session", "run"), "octavo.engine"),
+    **dict.fromkeys(("QuantizeReport", "quantize"), "octavo.compress.quantize"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name == "engine":
         return importlib.import_module("octavo.engine")
     if name in _LAZY:
-        return getattr(importlib.import_module("octavo.engine"), name)
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'octavo' has no attribute {name!r}")
 
 

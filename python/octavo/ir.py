@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -190,6 +190,16 @@ class Graph:
         changed = len(kept) != len(self.nodes)
         self.nodes = kept[::-1]
         return changed
+
+    def copied(self) -> tuple[Graph, dict[int, Node]]:
+        """A graph that may be rewritten while this one stays (constants are shared), and id of a node -> its copy."""
+        other = Graph(self.name, self.opset)
+        twins = {id(n): replace(n, inputs=list(n.inputs), outputs=list(n.outputs), attrs=dict(n.attrs)) for n in self}
+        other.opsets, other.metadata, other._count = dict(self.opsets), dict(self.metadata), self._count
+        other.nodes, other.notes = list(twins.values()), list(self.notes)
+        other.values = {name: replace(value) for name, value in self.values.items()}
+        other.inputs, other.outputs = list(self.inputs), list(self.outputs)
+        return other, twins
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)

@@ -59,6 +59,19 @@ def quantized_net(side: int | str = 8) -> ModelProto:
     return model(nodes, [tensor("image", shape)], [tensor("y", ["N", 4, side, side])], constants)
 
 
+def float_image_net(side: int) -> ModelProto:
+    """image [N, 3, side, side] -> Conv, Relu -> y [N, 4, side / 4, side / 4]."""
+    rng = np.random.default_rng(11)
+    constants = {"w": rng.normal(0, 0.2, (4, 3, 4, 4)).astype(np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["c"], "conv", strides=[4, 4]),
+        helper.make_node("Relu", ["c"], ["y"], "relu"),
+    ]
+    return model(
+        nodes, [tensor("image", ["N", 3, side, side])], [tensor("y", ["N", 4, side // 4, side // 4])], constants
+    )
+
+
 def two_inputs() -> ModelProto:
     """left, right [rows, 2] -> left - right."""
     nodes = [helper.make_node("Sub", ["left", "right"], ["difference"], "sub")]

@@ -15,10 +15,10 @@ import numpy as np
 import onnx
 import pytest
 
-from small_models import quantized_net
+from small_models import float_image_net, quantized_net
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ["README.md", "docs/quickstart.md"]
+DOCUMENTS = ["README.md", "docs/quickstart.md", "docs/quantize.md"]
 
 
 def blocks(document: str) -> list[tuple[str, str]]:
@@ -35,6 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that README.md speaks of, and an `octavo` command that is this interpreter's."""
     monkeypatch.chdir(tmp_path)
     onnx.save(quantized_net(224), "model.onnx")
+    onnx.save(float_image_net(224), "float.onnx")
     commands = tmp_path / "bin"
     commands.mkdir()
     (commands / "octavo").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m octavo "$@"\n')

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from octavo.images import ImageOptions
 
 
 def add_command(commands: Any, name: str, help_text: str, function: Any, epilog: str = "") -> argparse.ArgumentParser:
@@ -65,3 +68,29 @@ def divisors(text: str) -> tuple[float, ...]:
     if 0.0 in found:
         raise argparse.ArgumentTypeError("a standard deviation cannot be 0")
     return found
+
+
+def add_pictures(command: argparse.ArgumentParser) -> None:
+    pictures = command.add_argument_group("pictures")
+    pictures.add_argument("--resize", type=extent, default=(), metavar="SIDE|WxH", help="the shorter side, or exactly")
+    pictures.add_argument("--crop", type=extent, default=(), metavar="SIDE|WxH", help="the centre to keep")
+    pictures.add_argument("--mean", type=numbers, default=(0.0,), metavar="M[,M,M]", help="default 0")
+    pictures.add_argument("--std", type=divisors, default=(1.0,), metavar="S[,S,S]", help="default 1")
+    pictures.add_argument("--layout", choices=("auto", "nchw", "nhwc"), default="auto")
+    pictures.add_argument("--color", choices=("rgb", "bgr", "gray"), default="rgb")
+    pictures.add_argument("--interpolation", choices=("nearest", "bilinear", "bicubic", "lanczos"), default="bilinear")
+
+
+def picture_options(options: argparse.Namespace) -> ImageOptions:
+    """What add_pictures() read."""
+    from octavo.images import ImageOptions
+
+    return ImageOptions(
+        options.resize,
+        options.crop,
+        options.mean,
+        options.std,
+        options.layout,
+        options.color,
+        options.interpolation,
+    )

@@ -14,9 +14,8 @@ from octavo.cli.arguments import (
     add_dim,
     add_engine_options,
     add_json,
-    divisors,
-    extent,
-    numbers,
+    add_pictures,
+    picture_options,
     positive,
 )
 from octavo.errors import InvalidArgument, IoError
@@ -57,14 +56,7 @@ def add_run(commands: Any) -> None:
         "--top", type=positive, metavar="K", help="show the K largest elements of each row of output 1"
     )
     command.add_argument("--labels", metavar="FILE", help="names of the classes, one a line, for --top")
-    pictures = command.add_argument_group("pictures")
-    pictures.add_argument("--resize", type=extent, default=(), metavar="SIDE|WxH", help="the shorter side, or exactly")
-    pictures.add_argument("--crop", type=extent, default=(), metavar="SIDE|WxH", help="the centre to keep")
-    pictures.add_argument("--mean", type=numbers, default=(0.0,), metavar="M[,M,M]", help="default 0")
-    pictures.add_argument("--std", type=divisors, default=(1.0,), metavar="S[,S,S]", help="default 1")
-    pictures.add_argument("--layout", choices=("auto", "nchw", "nhwc"), default="auto")
-    pictures.add_argument("--color", choices=("rgb", "bgr", "gray"), default="rgb")
-    pictures.add_argument("--interpolation", choices=("nearest", "bilinear", "bicubic", "lanczos"), default="bilinear")
+    add_pictures(command)
     add_engine_options(command)
     add_json(command)
 
@@ -101,19 +93,10 @@ def collect_feeds(session: Session, options: argparse.Namespace) -> dict[str, np
     """The model's inputs from the files named, and random data where asked for."""
     import numpy as np
 
-    from octavo.images import ImageOptions
     from octavo.report.bench import random_feeds
     from octavo.report.inspect import checked_dims
 
-    how = ImageOptions(
-        options.resize,
-        options.crop,
-        options.mean,
-        options.std,
-        options.layout,
-        options.color,
-        options.interpolation,
-    )
+    how = picture_options(options)
     inputs = {i.name: i for i in session.get_inputs()}
     dims = checked_dims(session.get_inputs(), options.dim)
     given: dict[str, list[np.ndarray]] = {}

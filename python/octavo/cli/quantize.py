@@ -1,0 +1,81 @@
+"""``octavo quantize``: a float model and calibration data in, a quantized model out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from octavo.cli.arguments import add_command, add_json, add_pictures, picture_options, positive
+
+if TYPE_CHECKING:
+    from octavo.compress.quantize import QuantizeReport
+
+
+def add_quantize(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "quantize",
+        "make an int8 model of a float one",
+        quantize_command,
+        "The result is standard ONNX (QuantizeLinear and DequantizeLinear), which other runtimes read too.",
+    )
+    command.add_argument("model", metavar="MODEL")
+    command.add_argument(
+        "--calibration", required=True, metavar="FOLDER|FILE.npz", help="pictures, or an array an input with samples"
+    )
+    command.add_argument("-o", "--output", required=True, metavar="OUT.onnx")
+    command.add_argument("--limit", type=positive, metavar="N", help="use at most N samples")
+    command.add_argument("--activations", choices=("uint8", "int8"), default="uint8")
+    command.add_argument("--symmetric", action="store_true", help="activations' zero point in the middle")
+    command.add_argument("--per-tensor", action="store_true", help="one weight scale a layer instead of one an output")
+    command.add_argument("--weight-bits", type=int, choices=(8, 7, 4, 2), default=8)
+    command.add_argument("--method", choices=("auto", "minmax", "percentile", "entropy", "mse"), default="auto")
+    command.add_argument("--rounding", choices=("adaptive", "nearest"), default="adaptive")
+    command.add_argument("--no-bias-correction", action="store_true")
+    command.add_argument("--exclude", action="append", default=[], metavar="NODE", help="leave this node float")
+    command.add_argument("--opset", type=positive, default=21, metavar="N")
+    add_pictures(command)
+    add_json(command)
+
+
+def quantize_command(options: argparse.Namespace) -> int:
+    from octavo.compress.quantize import quantize
+
+    report = quantize(
+        options.model,
+        options.calibration,
+        options.output,
+        activations=options.activations,
+        symmetric=options.symmetric,
+        per_channel=not options.per_tensor,
+        weight_bits=options.weight_bits,
+        method=options.method,
+        rounding=options.rounding,
+        bias_correction=not options.no_bias_correction,
+        exclude=options.exclude,
+        opset=options.opset,
+        limit=options.limit,
+        images=picture_options(options),
+        progress=show_progress if sys.stderr.isatty() else lambda what, done, total: None,
+    )
+    print(json.dumps(report.as_dict()) if options.json else quantize_text(report))
+    return 0
+
+
+def show_progress(what: str, done: int, total: int | None) -> None:
+    end = "\n" if done == total else ""
+    print(f"\r{what}: {done}{f' of {total}' if total else ''}\x1b[K", end=end, file=sys.stderr, flush=True)
+
+
+def quantize_text(report: QuantizeReport) -> str:
+    integers = [layer for layer in report.layers if layer.kind == "int8"]
+    share = report.bytes_after / report.bytes_before if report.bytes_before else 1.0
+    lines = [
+        f"{report.path}: {report.bytes_after:,} bytes, {share:.2f} of the float model; {report.samples} samples",
+        f"{len(integers)} nodes run on integers, {len(report.float_layers)} stay float",
+        *(f"  float: {layer.name} ({layer.op}): {layer.reason}" for layer in report.float_layers),
+        *(f"  note: {name}: {note}" for name, note in report.notes),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,72 @@
+"""Runs the float model over calibration data and watches the tensors that are to be quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from octavo.compress.data import Calibration
+from octavo.compress.histogram import Histogram
+from octavo.engine import Session
+from octavo.errors import InvalidArgument, InvalidModel
+from octavo.ir import Graph
+
+Progress = Callable[[str, int, int | None], None]  # (what, done, total or None)
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    """The Progress that shows nothing."""
+
+
+def watch(
+    session: Session, names: Sequence[str], data: Iterable[Any], see: Callable[[str, np.ndarray], None], each: Callable
+) -> None:
+    """Calls see(name, array) for every tensor of every sample, streamed; graph inputs among the names too."""
+    inputs = {i.name for i in session.get_inputs()} & set(names)
+    known = set(session.values)
+    inside = [n for n in names if n in known]
+    for feeds in data:
+        for name in inputs:
+            see(name, feeds[name])
+        session.observe(feeds, inside, see)
+        each()
+
+
+def collect(
+    graph: Graph, session: Session, names: Sequence[str], data: Calibration, progress: Progress = silent
+) -> dict[str, Histogram]:
+    """A histogram of each tensor over all samples.
+
+    session: of the same graph, made with optimize=False so that no tensor was fused away. Raises InvalidModel, naming
+    the tensor and the node that computes it, when a value is not finite; InvalidArgument when a tensor was never
+    computed.
+    """
+    found = {name: Histogram() for name in names}
+    producers = graph.producers()
+    done = 0
+
+    def see(name: str, array: np.ndarray) -> None:
+        if not found[name].add(array):
+            node = producers.get(name)
+            where = f"node '{node.name}' ({node.op}) computes" if node else "the input has"
+            raise InvalidModel(
+                f"calibration sample {done}: {where} values in '{name}' that are not finite; such values cannot be "
+                "quantized. Check the sample and its preprocessing, or exclude the node"
+            )
+
+    def each() -> None:
+        nonlocal done
+        done += 1
+        progress("calibrating", done, data.total if data.limit is None else data.limit)
+
+    watch(session, names, data, see, each)
+    missing = [name for name, h in found.items() if not h.seen]
+    if missing:
+        raise InvalidArgument(
+            f"the calibration data never computes '{missing[0]}'"
+            + (f" and {len(missing) - 1} more tensors" if len(missing) > 1 else "")
+            + ": it holds no elements in any sample"
+        )
+    return found

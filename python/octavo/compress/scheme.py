@@ -1,0 +1,119 @@
+"""How real numbers become integers: ``real = scale * (q - zero_point)``, and the choices there are.
+
+Source of the method: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", CVPR 2018 (affine quantization); R. Krishnamoorthi, arXiv:1806.08342 (per-channel
+weights).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from octavo.errors import InvalidArgument
+
+SMALLEST_SCALE = np.float32(2.0**-100)  # products of two scales stay normal float32 numbers
+
+
+@dataclass(frozen=True)
+class QParams:
+    """scale float32 [] or [C], zero_point of an integer type with scale's shape; axis: of the C channels, or None."""
+
+    scale: np.ndarray
+    zero_point: np.ndarray
+    axis: int | None = None
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.zero_point.dtype
+
+    def spread(self, rank: int) -> tuple[np.ndarray, np.ndarray]:
+        """scale and zero point (float32) shaped to broadcast over a tensor of this rank."""
+        if self.axis is None:
+            return self.scale, self.zero_point.astype(np.float32)
+        shape = [1] * rank
+        shape[self.axis] = -1
+        return self.scale.reshape(shape), self.zero_point.astype(np.float32).reshape(shape)
+
+    def quantize(self, x: np.ndarray, lo: int | None = None, hi: int | None = None) -> np.ndarray:
+        """clamp(rne(x / scale) + zero_point): ONNX's QuantizeLinear, to a narrower range where lo and hi say so."""
+        limits = np.iinfo(self.dtype)
+        scale, zero = self.spread(x.ndim)
+        q = np.rint(x / scale) + zero
+        return np.clip(q, limits.min if lo is None else lo, limits.max if hi is None else hi).astype(self.dtype)
+
+    def dequantize(self, q: np.ndarray) -> np.ndarray:
+        scale, zero = self.spread(q.ndim)
+        return ((q.astype(np.float32) - zero) * scale).astype(np.float32)
+
+    def through(self, x: np.ndarray) -> np.ndarray:
+        """x quantized and restored, float32."""
+        scale, zero = self.spread(x.ndim)
+        limits = np.iinfo(self.dtype)
+        y = x / scale
+        np.rint(y, out=y)
+        np.clip(y, np.float32(limits.min) - zero, np.float32(limits.max) - zero, out=y)
+        return (y * scale).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class ActivationScheme:
+    """dtype: uint8, int8, uint16 or int16. symmetric: zero point 0 (of an unsigned type: its middle)."""
+
+    dtype: np.dtype
+    symmetric: bool = False
+    power_of_two: bool = False
+
+    def params(self, lo: float, hi: float) -> QParams:
+        """Parameters whose range covers [lo, hi] and zero."""
+        limits = np.iinfo(self.dtype)
+        lo, hi = min(float(lo), 0.0), max(float(hi), 0.0)
+        steps = float(limits.max - limits.min)
+        if self.symmetric:
+            half = limits.max if limits.min < 0 else limits.max // 2
+            scale, zero = max(-lo, hi) / half, 0 if limits.min < 0 else (limits.max + 1) // 2
+            return QParams(self.rounded(scale), np.array(zero, self.dtype))
+        scale32 = self.rounded((hi - lo) / steps)
+        zero = int(np.clip(np.rint(limits.min - lo / float(scale32)), limits.min, limits.max))
+        return QParams(scale32, np.array(zero, self.dtype))
+
+    def rounded(self, scale: float) -> np.ndarray:
+        if scale == 0:
+            return np.array(1.0, np.float32)  # a tensor that is always zero
+        if self.power_of_two:
+            scale = 2.0 ** np.ceil(np.log2(scale))
+        return np.maximum(np.float32(scale), SMALLEST_SCALE).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class WeightScheme:
+    """bits: 8, 7 (no pair of products saturates int16), 4 or 2, stored in int8. per_channel: a scale an output."""
+
+    bits: int = 8
+    per_channel: bool = True
+    symmetric: bool = True
+    power_of_two: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bits not in (2, 4, 7, 8):
+            raise InvalidArgument(f"weight_bits should be 8, 7, 4 or 2, not {self.bits}")
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The integers weights take. Symmetric ones leave the lowest out."""
+        half = 1 << (self.bits - 1)
+        return (1 - half if self.symmetric and self.bits > 2 else -half), half - 1
+
+    def params(self, lo: np.ndarray, hi: np.ndarray, axis: int) -> QParams:
+        """From the least and greatest weight of each channel; one entry when weights are per tensor."""
+        if not self.per_channel:
+            lo, hi = lo.min(), hi.max()
+        qlo, qhi = self.limits
+        lo, hi = np.minimum(lo.astype(np.float64), 0), np.maximum(hi.astype(np.float64), 0)
+        scale = np.maximum(-lo / -qlo, hi / qhi) if self.symmetric else (hi - lo) / (qhi - qlo)
+        if self.power_of_two:
+            scale = np.exp2(np.ceil(np.log2(np.where(scale > 0, scale, 1))))
+        scale = np.where(scale > 0, np.maximum(scale, SMALLEST_SCALE), 1).astype(np.float32)
+        zero = np.zeros(scale.shape) if self.symmetric else np.clip(np.rint(qlo - lo / scale), qlo, qhi)
+        return QParams(scale, zero.astype(np.int8), axis if self.per_channel else None)
