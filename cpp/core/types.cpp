@@ -28,6 +28,32 @@ const char* name_of(DType t) {
       return "uint32";
     case DType::u64:
       return "uint64";
+    case DType::bf16:
+      return "bfloat16";
+    case DType::f8e4m3fn:
+      return "float8_e4m3fn";
+    case DType::f8e4m3fnuz:
+      return "float8_e4m3fnuz";
+    case DType::f8e5m2:
+      return "float8_e5m2";
+    case DType::f8e5m2fnuz:
+      return "float8_e5m2fnuz";
+    case DType::u4:
+      return "uint4";
+    case DType::s4:
+      return "int4";
+    case DType::f4e2m1:
+      return "float4_e2m1fn";
+    case DType::f8e8m0:
+      return "float8_e8m0fnu";
+    case DType::u2:
+      return "uint2";
+    case DType::s2:
+      return "int2";
+    case DType::f6e2m3:
+      return "float6_e2m3fn";
+    case DType::f6e3m2:
+      return "float6_e3m2fn";
     default:
       return "unknown type";
   }

@@ -21,18 +21,47 @@ enum class DType : uint8_t {
   f64 = 11,
   u32 = 12,
   u64 = 13,
+  bf16 = 16,
+  f8e4m3fn = 17,
+  f8e4m3fnuz = 18,
+  f8e5m2 = 19,
+  f8e5m2fnuz = 20,
+  u4 = 21,
+  s4 = 22,
+  f4e2m1 = 23,
+  f8e8m0 = 24,
+  u2 = 25,
+  s2 = 26,
+  f6e2m3 = 27,
+  f6e3m2 = 28,
 };
+constexpr int kDTypes = 29;  // numbers are below this
 
-// Bytes of one element; 0 for a type the core does not hold.
+// Bytes of one element; 0 for a type the core does not hold. An element of less than 8 bits takes the low bits of a
+// byte of its own, the others zero, as in numpy's arrays of ml_dtypes (weights of restored operators are packed: see
+// ops/restore.h).
 constexpr size_t size_of(DType t) {
   switch (t) {
     case DType::u8:
     case DType::s8:
     case DType::boolean:
+    case DType::f8e4m3fn:
+    case DType::f8e4m3fnuz:
+    case DType::f8e5m2:
+    case DType::f8e5m2fnuz:
+    case DType::f8e8m0:
+    case DType::f6e2m3:
+    case DType::f6e3m2:
+    case DType::f4e2m1:
+    case DType::u4:
+    case DType::s4:
+    case DType::u2:
+    case DType::s2:
       return 1;
     case DType::u16:
     case DType::s16:
     case DType::f16:
+    case DType::bf16:
       return 2;
     case DType::f32:
     case DType::s32:
@@ -47,7 +76,7 @@ constexpr size_t size_of(DType t) {
   }
 }
 
-const char* name_of(DType t);  // numpy's spelling: "float32", "uint8", ...
+const char* name_of(DType t);  // numpy's (or ml_dtypes') spelling: "float32", "uint8", ...
 
 constexpr int kMaxRank = 8;
 

@@ -2,10 +2,13 @@
 //   float -> integer: toward zero, saturating, NaN gives 0        float -> narrower float: nearest even
 //   integer -> integer: modulo 2^bits                            integer -> float: nearest even
 //   anything -> bool: != 0 (NaN is true)                         bool -> anything: 0 or 1
+// The narrow types (bfloat16, 8 bits and less) go through float64 or int64, which hold all their values; integers of 4
+// and 2 bits keep the low bits of that int64.
 #include <algorithm>
 #include <limits>
 #include <type_traits>
 
+#include "core/minifloat.h"
 #include "ops/copy.h"
 #include "ops/half.h"
 
@@ -116,20 +119,85 @@ CastFunction pick(DType from, DType to) {
   }
 }
 
+bool narrow_int(DType t) { return t == DType::u4 || t == DType::s4 || t == DType::u2 || t == DType::s2; }
+bool narrow(DType t) { return narrow_int(t) || t == DType::f8e8m0 || minifloat_of(t) != nullptr; }
+bool real(DType t) { return t == DType::f32 || t == DType::f64 || t == DType::f16 || (narrow(t) && !narrow_int(t)); }
+
+struct NarrowRules {
+  bool saturate = true;
+  PowerRounding rounding = PowerRounding::up;
+};
+
+// Narrow numbers as float64s or int64s.
+void widen(DType from, const void* in, void* out, DType middle, int64_t n) {
+  const uint8_t* x = static_cast<const uint8_t*>(in);
+  if (middle == DType::s64) {
+    for (int64_t i = 0; i < n; i++) static_cast<int64_t*>(out)[i] = narrow_integer(from, x[i]);
+    return;
+  }
+  double* y = static_cast<double*>(out);
+  if (narrow_int(from)) {
+    for (int64_t i = 0; i < n; i++) y[i] = narrow_integer(from, x[i]);
+  } else if (from == DType::f8e8m0) {
+    for (int64_t i = 0; i < n; i++) y[i] = decode_e8m0(x[i]);
+  } else {
+    const Minifloat& f = *minifloat_of(from);
+    const bool wide = from == DType::bf16;
+    for (int64_t i = 0; i < n; i++) y[i] = decode(f, wide ? static_cast<const uint16_t*>(in)[i] : x[i]);
+  }
+}
+
+void narrow_down(const void* in, DType middle, DType to, void* out, int64_t n, const NarrowRules& rules) {
+  uint8_t* y = static_cast<uint8_t*>(out);
+  if (narrow_int(to)) {
+    const int64_t mask = to == DType::u4 || to == DType::s4 ? 15 : 3;
+    for (int64_t i = 0; i < n; i++) {
+      const int64_t v = middle == DType::s64 ? static_cast<const int64_t*>(in)[i]
+                                             : float_to_int<int64_t>(static_cast<const double*>(in)[i]);
+      y[i] = uint8_t(v & mask);
+    }
+    return;
+  }
+  const double* x = static_cast<const double*>(in);
+  if (to == DType::f8e8m0) {
+    for (int64_t i = 0; i < n; i++) y[i] = encode_e8m0(x[i], rules.saturate, rules.rounding);
+  } else if (to == DType::bf16) {
+    for (int64_t i = 0; i < n; i++) static_cast<uint16_t*>(out)[i] = uint16_t(encode(*minifloat_of(to), x[i], false));
+  } else {
+    const Minifloat& f = *minifloat_of(to);
+    for (int64_t i = 0; i < n; i++) y[i] = uint8_t(encode(f, x[i], rules.saturate));
+  }
+}
+
 class Cast : public Op {
  public:
   explicit Cast(const BindContext& ctx) {
     check_arity(ctx, 1, 1);
     const int64_t to = ctx.step.i("to");
-    if (to < 0 || to > 255 || size_of(DType(to)) == 0)
+    if (to < 0 || to >= kDTypes || size_of(DType(to)) == 0)
       ctx.fail("it casts to dtype %lld, which is not supported", (long long)to);
-    const DType from = ctx.inputs[0].dtype;
-    if (size_of(from) == 0) ctx.fail("input 0 has a dtype the core does not hold (%d)", int(from));
-    check_dtype(ctx, 0, DType(to));
+    from_ = ctx.inputs[0].dtype, to_ = DType(to);
+    if (size_of(from_) == 0) ctx.fail("input 0 has a dtype the core does not hold (%d)", int(from_));
+    check_dtype(ctx, 0, to_);
+    rules_.saturate = ctx.step.i("saturate", 1) != 0;
+    const std::string rounding = ctx.step.s("round_mode", "up");
+    if (rounding != "up" && rounding != "down" && rounding != "nearest")
+      ctx.fail("round_mode is '%s', expected 'up', 'down' or 'nearest'", rounding.c_str());
+    rules_.rounding = rounding == "up"     ? PowerRounding::up
+                      : rounding == "down" ? PowerRounding::down
+                                           : PowerRounding::nearest;
     // A bool must become 0 or 1 even from a caller's odd byte, so only the other dtypes are copied as they are.
-    same_ = from == DType(to) && from != DType::boolean;
-    cast_ = pick(from, DType(to));
-    same_size_ = size_of(from) == size_of(DType(to));
+    same_ = from_ == to_ && from_ != DType::boolean && (!narrow(from_) || from_ == DType::bf16);
+    middle_ = narrow(from_) || narrow(to_)
+                  ? (real(from_) || real(to_) || to_ == DType::boolean ? DType::f64 : DType::s64)
+                  : DType::none;
+    if (middle_ == DType::none) {
+      cast_ = pick(from_, to_);
+    } else {
+      first_ = narrow(from_) ? nullptr : pick(from_, middle_);
+      cast_ = narrow(to_) ? nullptr : pick(middle_, to_);
+    }
+    same_size_ = size_of(from_) == size_of(to_);
   }
 
   void infer(InferContext& ctx) const override { set_shape(ctx, 0, ctx.in[0].shape); }
@@ -142,10 +210,10 @@ class Cast : public Op {
     }
     const int64_t n = x.elements();
     const int64_t chunks = ctx.pool.chunks_for(n, 16 << 10);
-    if (chunks <= 1) return cast_(x.data, y.data, n);
+    if (chunks <= 1) return range(x.data, y.data, n);
     ctx.pool.parallel_for(chunks, [&](int64_t chunk, int) {
       const int64_t from = n * chunk / chunks, to = n * (chunk + 1) / chunks;
-      cast_(x.as<uint8_t>() + size_t(from) * size_of(x.dtype), y.as<uint8_t>() + size_t(from) * size_of(y.dtype),
+      range(x.as<uint8_t>() + size_t(from) * size_of(x.dtype), y.as<uint8_t>() + size_t(from) * size_of(y.dtype),
             to - from);
     });
   }
@@ -153,7 +221,25 @@ class Cast : public Op {
   bool in_place(int k) const override { return k == 0 && same_size_; }
 
  private:
-  CastFunction cast_ = nullptr;
+  void range(const void* in, void* out, int64_t n) const {
+    if (middle_ == DType::none) return cast_(in, out, n);
+    constexpr int64_t kPiece = 256;
+    alignas(64) double piece[kPiece];  // float64s or int64s
+    static_assert(sizeof(double) == sizeof(int64_t));
+    const auto* x = static_cast<const uint8_t*>(in);
+    auto* y = static_cast<uint8_t*>(out);
+    for (int64_t i = 0; i < n; i += kPiece) {
+      const int64_t count = std::min(kPiece, n - i);
+      const void* source = x + size_t(i) * size_of(from_);
+      void* target = y + size_t(i) * size_of(to_);
+      first_ ? first_(source, piece, count) : widen(from_, source, piece, middle_, count);
+      cast_ ? cast_(piece, target, count) : narrow_down(piece, middle_, to_, target, count, rules_);
+    }
+  }
+
+  CastFunction first_ = nullptr, cast_ = nullptr;
+  DType from_, to_, middle_ = DType::none;
+  NarrowRules rules_;
   bool same_ = false, same_size_ = false;
 };
 

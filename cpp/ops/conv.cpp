@@ -12,17 +12,19 @@ namespace {
 class Conv : public Op {
  public:
   explicit Conv(const BindContext& ctx)
-      : p_(parse_float_conv(ctx)),
+      : p_(parse_float_conv(ctx, true)),
         act_(parse_activation(ctx, "act", "act_")),
         gemm_(gemm_f32(ctx.isa)),
         eltwise_(eltwise_f32(ctx.isa)),
         acc64_(ctx.step.i("acc64", 0) != 0) {
     if (ctx.has(3)) ctx.need(3, DType::f32);
     depthwise_ = !acc64_ && p_.group > 1 && p_.group_c == 1 && p_.O == p_.group && !ctx.has(3);
+    if (acc64_ && p_.restored) ctx.fail("acc64 takes float32 weights only");
     if (acc64_) return;
     const int64_t K = p_.taps() * p_.group_c;
+    if (depthwise_) dwconv_ = static_cast<const DwconvF32*>(find_kernel("dwconv_f32", ctx.isa));
+    if (p_.restored) return;
     if (depthwise_) {
-      dwconv_ = static_cast<const DwconvF32*>(find_kernel("dwconv_f32", ctx.isa));
       const int64_t padded = pitch();
       packed_ = Buffer(size_t(p_.taps() * padded) * 4, true);
       for (int64_t o = 0; o < p_.O; o++)
@@ -56,9 +58,9 @@ class Conv : public Op {
     set_shape(ctx, 0, y);
   }
 
-  size_t scratch_bytes(const View* in, const View*, int) const override {
+  size_t scratch_bytes(const View* in, const View*, int threads) const override {
     const Image x = image_of(in[0], p_.one_d);
-    return align_up(size_t(p_.taps()) * 8) + (copies(x) ? padded_bytes(x) : 0) + kSlack;
+    return segment_bytes() + size_t(threads) * restored_bytes() + (copies(x) ? padded_bytes(x) : 0) + kSlack;
   }
 
   void run(RunContext& ctx) const override {
@@ -68,18 +70,18 @@ class Conv : public Op {
     Image z;
     if (ctx.inputs > 3 && ctx.in[3].data) z = image_of(ctx.in[3], p_.one_d);
     const float* bias = ctx.inputs > 2 ? ctx.in[2].as<float>() : nullptr;
-    int64_t* segments = reinterpret_cast<int64_t*>(ctx.scratch);
+    const Scratch scratch{reinterpret_cast<int64_t*>(ctx.scratch), ctx.scratch + segment_bytes()};
     if (!copies(x)) {
       x.data -= 4 * (p_.top * x.row_pitch + p_.left * x.pixel_pitch);
-      compute(ctx.pool, x, y, z, bias, segments);
+      compute(ctx.pool, x, y, z, bias, scratch);
       return;
     }
-    float* padded = reinterpret_cast<float*>(ctx.scratch + align_up(size_t(p_.taps()) * 8));
+    float* padded = reinterpret_cast<float*>(scratch.restored + size_t(ctx.pool.threads()) * restored_bytes());
     for (int64_t n = 0; n < x.n; n++) {
       Image one = pad(ctx.pool, x, n, padded), to = y, residual = z;
       to.n = 1, to.data += n * y.image_pitch * 4;
       if (z.data) residual.n = 1, residual.data += n * z.image_pitch * 4;
-      compute(ctx.pool, one, to, residual, bias, segments);
+      compute(ctx.pool, one, to, residual, bias, scratch);
     }
   }
 
@@ -91,12 +93,26 @@ class Conv : public Op {
     return {int32_t(p_.top), int32_t(p_.left), int32_t(p_.bottom), int32_t(p_.right)};
   }
   std::string kernel() const override {
-    return acc64_ ? "float64 loop" : depthwise_ ? "dwconv_f32" : "gemm_f32 " + std::to_string(gemm_.lanes) + " lanes";
+    if (acc64_) return "float64 loop";
+    const std::string name = depthwise_ ? "dwconv_f32" : "gemm_f32 " + std::to_string(gemm_.lanes) + " lanes";
+    return (p_.restored ? "restored " : "") + name;
   }
   int64_t macs(const View*, const View* out) const override { return out[0].elements() * p_.taps() * p_.group_c; }
 
  private:
+  struct Scratch {
+    int64_t* segments;
+    uint8_t* restored;  // restored_bytes() a thread
+  };
+
   int64_t pitch() const { return (p_.O + 15) / 16 * 16; }
+  size_t segment_bytes() const { return align_up(size_t(p_.taps()) * 8); }
+  // What one thread restores at a time: a panel, or every weight of a depthwise convolution (few).
+  size_t restored_bytes() const {
+    if (!p_.restored) return 0;
+    const int64_t floats = depthwise_ ? p_.taps() * pitch() : restored_panel_floats(gemm_, p_.taps() * p_.group_c);
+    return align_up(size_t(floats) * 4 + kSlack);
+  }
   size_t padded_bytes(const Image& x) const {
     return size_t((x.h + p_.top + p_.bottom) * (x.w + p_.left + p_.right) * x.c) * 4;
   }
@@ -136,9 +152,10 @@ class Conv : public Op {
 
   // x.data is at the first tap of output (0, 0); nothing it reaches lies outside memory.
   void compute(Region& pool, const Image& x, const Image& y, const Image& z, const float* bias,
-               int64_t* segments) const {
+               const Scratch& scratch) const {
     if (acc64_) return compute64(pool, x, y, z, bias);
-    if (depthwise_) return compute_depthwise(pool, x, y, bias);
+    if (depthwise_) return compute_depthwise(pool, x, y, bias, reinterpret_cast<float*>(scratch.restored));
+    int64_t* segments = scratch.segments;
     GemmF32Job job{};
     job.kernel = &gemm_;
     job.eltwise = &eltwise_;
@@ -166,39 +183,59 @@ class Conv : public Op {
     const float* xs = reinterpret_cast<const float*>(x.data);
     const float* zs = reinterpret_cast<const float*>(z.data);
     float* ys = reinterpret_cast<float*>(y.data);
-    pool.parallel_for(grid.chunks() * p_.group, [&](int64_t chunk, int) {
+    // A group of panels stays in cache while all rows of a chunk pass.
+    const int64_t step = std::max<int64_t>(1, (384 << 10) / std::max<int64_t>(1, job.K * 2 * gemm_.lanes * 4));
+    pool.parallel_for(grid.chunks() * p_.group, [&](int64_t chunk, int worker) {
       const int64_t g = chunk / grid.chunks(), cell = chunk % grid.chunks();
       const int64_t r0 = grid.row(cell % grid.row_chunks), r1 = grid.row(cell % grid.row_chunks + 1);
       const int64_t n0 = grid.panel(cell / grid.row_chunks), n1 = grid.panel(cell / grid.row_chunks + 1);
       GemmF32Job mine = job;
-      mine.packed = packed_.as<float>() + g * group_floats_;
       mine.bias = bias ? bias + g * job.N : nullptr;
-      if (flat) {
-        gemm_f32_rows(mine, xs + r0 * x.pixel_pitch + g * p_.group_c, x.pixel_pitch,
-                      zs ? zs + r0 * z.pixel_pitch + g * job.N : nullptr, z.pixel_pitch,
-                      ys + r0 * y.pixel_pitch + g * job.N, y.pixel_pitch, r1 - r0, n0, n1);
-        return;
-      }
-      // A group of panels stays in cache while all rows of the chunk pass.
-      const int64_t step = std::max<int64_t>(1, (384 << 10) / std::max<int64_t>(1, job.K * 2 * gemm_.lanes * 4));
-      for (int64_t q = n0; q < n1; q += step)
+      // Panels [p0, p1) of a job whose first column is channel `channel` of y.
+      const auto product = [&](const GemmF32Job& part, int64_t channel, int64_t p0, int64_t p1) {
+        const float *xg = xs + g * p_.group_c, *zg = zs ? zs + channel : nullptr;
+        float* yg = ys + channel;
+        if (flat) {
+          gemm_f32_rows(part, xg + r0 * x.pixel_pitch, x.pixel_pitch, zg ? zg + r0 * z.pixel_pitch : nullptr,
+                        z.pixel_pitch, yg + r0 * y.pixel_pitch, y.pixel_pitch, r1 - r0, p0, p1);
+          return;
+        }
         for (int64_t l = r0; l < r1; l++) {
           const int64_t n = l / y.h, h = l % y.h;
-          gemm_f32_rows(mine, xs + n * x.image_pitch + h * p_.stride_h * x.row_pitch + g * p_.group_c,
-                        p_.stride_w * x.pixel_pitch,
-                        zs ? zs + n * z.image_pitch + h * z.row_pitch + g * job.N : nullptr, z.pixel_pitch,
-                        ys + n * y.image_pitch + h * y.row_pitch + g * job.N, y.pixel_pitch, y.w, q,
-                        std::min(n1, q + step));
+          gemm_f32_rows(part, xg + n * x.image_pitch + h * p_.stride_h * x.row_pitch, p_.stride_w * x.pixel_pitch,
+                        zg ? zg + n * z.image_pitch + h * z.row_pitch : nullptr, z.pixel_pitch,
+                        yg + n * y.image_pitch + h * y.row_pitch, y.pixel_pitch, y.w, p0, p1);
         }
+      };
+      if (p_.restored) {
+        float* panel = reinterpret_cast<float*>(scratch.restored + size_t(worker) * restored_bytes());
+        for (int64_t q = n0; q < n1; q++)
+          product(restore_panel(mine, *p_.restored, true, g * job.N, q, panel), g * job.N + q * 2 * gemm_.lanes, 0, 1);
+        return;
+      }
+      mine.packed = packed_.as<float>() + g * group_floats_;
+      for (int64_t q = n0; q < n1; q += step) product(mine, g * job.N, q, std::min(n1, q + step));
     });
   }
 
-  void compute_depthwise(Region& pool, const Image& x, const Image& y, const float* bias) const {
+  // [taps][pitch()], zero past the last channel.
+  const float* restore_depthwise(float* to) const {
+    float line[64];
+    for (int64_t o = 0; o < pitch(); o++)
+      for (int64_t t0 = 0; t0 < p_.taps(); t0 += 64) {
+        const int64_t t1 = std::min(p_.taps(), t0 + 64);
+        if (o < p_.O) p_.restored->row(o, t0, t1, line);
+        for (int64_t t = t0; t < t1; t++) to[t * pitch() + o] = o < p_.O ? line[t - t0] : 0.0f;
+      }
+    return to;
+  }
+
+  void compute_depthwise(Region& pool, const Image& x, const Image& y, const float* bias, float* scratch) const {
     DwconvF32Row t{};
     t.pixel = p_.dil_w * x.pixel_pitch, t.row = p_.dil_h * x.row_pitch, t.step = p_.stride_w * x.pixel_pitch;
     t.across = p_.dil_w == 1 ? p_.stride_w : 0;
     t.kh = int(p_.kh), t.kw = int(p_.kw);
-    t.weights = packed_.as<float>(), t.weights_pitch = pitch();
+    t.weights = p_.restored ? restore_depthwise(scratch) : packed_.as<float>(), t.weights_pitch = pitch();
     t.bias = bias;
     t.y_pixel = y.pixel_pitch, t.width = y.w, t.channels = y.c;
     t.clip = act_.fn == UnaryFn::Relu || act_.fn == UnaryFn::Clip;

@@ -2,18 +2,25 @@
 
 namespace octavo {
 
-FloatConv parse_float_conv(const BindContext& ctx) {
+FloatConv parse_float_conv(const BindContext& ctx, bool restores) {
   FloatConv p;
   ctx.need(0, DType::f32);
   const int rank = ctx.inputs[0].rank;
   if (rank != 3 && rank != 4)
     ctx.fail("the input has rank %d, expected 4 [N, H, W, C] or 3 [N, W, C]; 3-D convolutions are not supported", rank);
   p.one_d = rank == 3;
-  const View& w = ctx.constant(1, DType::f32);
-  if (w.shape.rank != rank) ctx.fail("the weights have rank %d, expected %d", w.shape.rank, rank);
-  p.w = w.as<float>();
-  p.O = w.shape[0], p.kw = w.shape[-2], p.group_c = w.shape[-1];
-  p.kh = p.one_d ? 1 : w.shape[1];
+  Shape w;
+  if (restores && Restored::wanted(ctx)) {
+    p.restored = std::make_unique<Restored>(ctx, 1, 4);
+    w = p.restored->shape();
+  } else {
+    const View& weights = ctx.constant(1, DType::f32);
+    w = weights.shape;
+    p.w = weights.as<float>();
+  }
+  if (w.rank != rank) ctx.fail("the weights have rank %d, expected %d", w.rank, rank);
+  p.O = w[0], p.kw = w[-2], p.group_c = w[-1];
+  p.kh = p.one_d ? 1 : w[1];
   if (p.O < 1 || p.kh < 1 || p.kw < 1 || p.group_c < 1) ctx.fail("the weights are empty");
   constexpr int64_t kMost = int64_t(1) << 20;
   const size_t d = p.one_d ? 1 : 2;

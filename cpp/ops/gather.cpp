@@ -1,9 +1,11 @@
 // Gather: y[.., i.., ..] = x[.., indices[i..], ..] along `axis`. GatherElements: y[i] = x[i with axis replaced by
-// indices[i]]. Negative indices count from the end; anything else outside the axis is an Error.
+// indices[i]]. Gather takes weights stored small, too (restore.h, further inputs from 2 on). Negative indices count
+// from the end; anything else outside the axis is an Error.
 #include <algorithm>
 #include <cstring>
 
 #include "ops/copy.h"
+#include "ops/restore.h"
 
 namespace octavo {
 namespace {
@@ -56,13 +58,20 @@ void copy_element(uint8_t* to, const uint8_t* from, size_t bytes) {
 class Gather : public Op {
  public:
   explicit Gather(const BindContext& ctx) : name_(ctx.step.name), axis_(ctx.step.i("axis", 0)) {
-    check_arity(ctx, 2, 2);
-    check_same_dtype(ctx, 0, 0);
+    const bool restores = Restored::wanted(ctx);
+    check_arity(ctx, 2, restores ? 5 : 2);
     check_index_dtype(ctx, 1);
+    if (!restores) {
+      check_same_dtype(ctx, 0, 0);
+      return;
+    }
+    check_dtype(ctx, 0, DType::f32);
+    restored_ = std::make_unique<Restored>(ctx, 0, 2);
+    if (axis_ != 0) ctx.fail("rows of weights stored small are gathered along axis 0 only, not %lld", (long long)axis_);
   }
 
   void infer(InferContext& ctx) const override {
-    const Shape &x = ctx.in[0].shape, &indices = ctx.in[1].shape;
+    const Shape x = restored_ ? restored_->shape() : ctx.in[0].shape, &indices = ctx.in[1].shape;
     if (x.rank == 0) ctx.fail("a scalar has no axis to gather from");
     const int axis = normal_axis(axis_, x.rank, ctx.step);
     if (x.rank - 1 + indices.rank > kMaxRank)
@@ -77,6 +86,7 @@ class Gather : public Op {
   void run(RunContext& ctx) const override {
     const View &x = ctx.in[0], &indices = ctx.in[1], &y = ctx.out[0];
     if (y.elements() == 0) return;
+    if (restored_) return restore(ctx);
     const int axis = int(axis_ < 0 ? axis_ + x.shape.rank : axis_);
     const int64_t n = x.shape.dim[axis], count = indices.elements(), rows = x.shape.span(0, axis) * count;
     const size_t row = size_t(x.shape.span(axis + 1, x.shape.rank)) * size_of(x.dtype);
@@ -99,8 +109,20 @@ class Gather : public Op {
   }
 
  private:
+  void restore(RunContext& ctx) const {
+    const View& indices = ctx.in[1];
+    const int64_t n = restored_->rows(), rows = indices.elements(), columns = restored_->columns();
+    check_indices(indices, n, name_, "Gather");
+    const int64_t chunks = std::min(rows, ctx.pool.chunks_for(rows * columns, 16 << 10));
+    ctx.pool.parallel_for(chunks, [&](int64_t chunk, int) {
+      for (int64_t r = rows * chunk / chunks; r < rows * (chunk + 1) / chunks; r++)
+        restored_->row(index_at(indices, r, n), 0, columns, ctx.out[0].as<float>() + r * columns);
+    });
+  }
+
   std::string name_;
   int64_t axis_;
+  std::unique_ptr<Restored> restored_;
 };
 
 class GatherElements : public Op {

@@ -1,9 +1,11 @@
 // MatMul: numpy's matmul on float32, with the fused epilogue.
 //   y = act(fl(fl(chain + bias) + z)), chain: one fma chain from 0, k ascending.
-// A constant b (stored [N, K], trans_b = 1; or [K, N]) is packed once; a run-time b is packed into scratch.
+// A constant b (stored [N, K], trans_b = 1; or [K, N]) is packed once; a run-time b is packed into scratch; one stored
+// small (restore.h) is restored into scratch, a panel at a time.
 #include "core/buffer.h"
 #include "ops/copy.h"
 #include "ops/float_common.h"
+#include "ops/restore.h"
 
 namespace octavo {
 namespace {
@@ -16,12 +18,19 @@ class MatMul : public Op {
         eltwise_(eltwise_f32(ctx.isa)),
         acc64_(ctx.step.i("acc64", 0) != 0),
         trans_b_(ctx.step.i("trans_b", 0) != 0) {
-    check_arity(ctx, 2, 4);
+    const bool restores = Restored::wanted(ctx);
+    check_arity(ctx, 2, restores ? 7 : 4);
     ctx.need(0, DType::f32);
-    ctx.need(1, DType::f32);
+    if (!restores) ctx.need(1, DType::f32);
     if (ctx.has(2)) ctx.need(2, DType::f32);
     if (ctx.has(3)) ctx.need(3, DType::f32);
     check_dtype(ctx, 0, DType::f32);
+    if (restores) {
+      if (acc64_) ctx.fail("acc64 takes float32 weights only");
+      restored_ = std::make_unique<Restored>(ctx, 1, 4);
+      if (restored_->shape().rank != 2) ctx.fail("w_shape has %d entries, expected 2", restored_->shape().rank);
+      return;
+    }
     const View* b = ctx.constant_or_null(1);
     if (!b || b->shape.rank != 2 || acc64_) return;
     N_ = b->shape[trans_b_ ? 0 : 1], K_ = b->shape[trans_b_ ? 1 : 0];
@@ -32,7 +41,7 @@ class MatMul : public Op {
   }
 
   void infer(InferContext& ctx) const override {
-    const Shape &a = ctx.in[0].shape, &b = ctx.in[1].shape;
+    const Shape &a = ctx.in[0].shape, b = shape_of_b(ctx.in[1]);
     if (a.rank < 1 || b.rank < 1) ctx.fail("matmul needs operands of rank 1 or more");
     const Sizes s = sizes(a, b);
     if (s.K != s.Kb)
@@ -49,7 +58,8 @@ class MatMul : public Op {
     set_shape(ctx, 0, y);
   }
 
-  size_t scratch_bytes(const View* in, const View*, int) const override {
+  size_t scratch_bytes(const View* in, const View*, int threads) const override {
+    if (restored_) return size_t(threads) * restored_bytes();
     if (constant_ || acc64_) return 0;
     const Sizes s = sizes(in[0].shape, in[1].shape);
     return size_t(gemm_f32_packed_floats(gemm_, s.K, s.N)) * 4 + kSlack;
@@ -57,7 +67,7 @@ class MatMul : public Op {
 
   void run(RunContext& ctx) const override {
     if (ctx.out[0].elements() == 0) return;
-    const Shape &a = ctx.in[0].shape, &b = ctx.in[1].shape;
+    const Shape &a = ctx.in[0].shape, b = shape_of_b(ctx.in[1]);
     Sizes s = sizes(a, b);
     const Shape ba = batch_of(a), bb = batch_of(b);
     Shape batch;
@@ -76,7 +86,8 @@ class MatMul : public Op {
 
   bool in_place(int k) const override { return k == 3; }
   std::string kernel() const override {
-    return acc64_ ? "float64 loop" : "gemm_f32 " + std::to_string(gemm_.lanes) + " lanes";
+    if (acc64_) return "float64 loop";
+    return (restored_ ? "restored gemm_f32 " : "gemm_f32 ") + std::to_string(gemm_.lanes) + " lanes";
   }
   int64_t macs(const View* in, const View* out) const override { return out[0].elements() * in[0].shape[-1]; }
 
@@ -84,6 +95,11 @@ class MatMul : public Op {
   struct Sizes {
     int64_t M, K, N, Kb;
   };
+  Shape shape_of_b(const View& b) const { return restored_ ? restored_->shape() : b.shape; }
+  size_t restored_bytes() const {
+    const int64_t K = trans_b_ ? restored_->columns() : restored_->rows();
+    return align_up(size_t(restored_panel_floats(gemm_, K)) * 4 + kSlack);
+  }
   Sizes sizes(const Shape& a, const Shape& b) const {
     Sizes s;
     s.M = a.rank > 1 ? a[-2] : 1, s.K = a[-1];
@@ -111,6 +127,7 @@ class MatMul : public Op {
   void product(RunContext& ctx, const Sizes& s, const float* a, const float* b, const float* bias, const float* z,
                float* y) const {
     if (acc64_) return product64(ctx.pool, s, a, b, bias, z, y);
+    if (restored_) return product_restored(ctx, s, a, bias, z, y);
     const int64_t panels = gemm_f32_panels(gemm_, s.N), zero = 0;
     const float* packed = packed_.as<float>();
     if (!constant_) {
@@ -129,6 +146,22 @@ class MatMul : public Op {
       const int64_t q = chunk / grid.row_chunks;
       gemm_f32_rows(job, a + r0 * s.K, s.K, z ? z + r0 * s.N : nullptr, s.N, y + r0 * s.N, s.N, r1 - r0, grid.panel(q),
                     grid.panel(q + 1));
+    });
+  }
+
+  // Rows are cut only where there are too few panels for all threads: each chunk restores its panels anew.
+  void product_restored(RunContext& ctx, const Sizes& s, const float* a, const float* bias, const float* z,
+                        float* y) const {
+    const int64_t panels = gemm_f32_panels(gemm_, s.N), zero = 0, full = 2 * gemm_.lanes;
+    const GemmF32Job job{&gemm_, &eltwise_, nullptr, s.K, s.N, &zero, 1, s.K, bias, act_.fn, act_.alpha, act_.beta};
+    const int64_t wanted = ctx.pool.chunks_for(s.M * s.N * s.K, 1 << 20);
+    const int64_t cuts = std::max<int64_t>(1, std::min(wanted / panels, s.M / 64));
+    ctx.pool.parallel_for(panels * cuts, [&](int64_t chunk, int worker) {
+      const int64_t panel = chunk / cuts, cut = chunk % cuts, r0 = s.M * cut / cuts, r1 = s.M * (cut + 1) / cuts;
+      float* scratch = reinterpret_cast<float*>(ctx.scratch + size_t(worker) * restored_bytes());
+      const GemmF32Job one = restore_panel(job, *restored_, trans_b_, 0, panel, scratch);
+      const int64_t at = r0 * s.N + panel * full;
+      gemm_f32_rows(one, a + r0 * s.K, s.K, z ? z + at : nullptr, s.N, y + at, s.N, r1 - r0, 0, 1);
     });
   }
 
@@ -152,6 +185,7 @@ class MatMul : public Op {
   bool acc64_, trans_b_, constant_ = false;
   int64_t N_ = 0, K_ = 0;
   Buffer packed_;
+  std::unique_ptr<Restored> restored_;
 };
 
 }  // namespace

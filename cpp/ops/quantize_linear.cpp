@@ -1,18 +1,50 @@
 // QuantizeLinear and DequantizeLinear as ONNX spells them: run-time parameters, one for all, per axis or per block.
 //   y = saturate(rne(fl(x / scale)) + zp);   y = fl(fl32(x - zp) * scale)
-// The integer type is any of 8 and 16 bits (and s32 to dequantize); a NaN gives the zero point.
+// The quantized type is an integer of 2 to 16 bits (and s32 to dequantize; a NaN gives the zero point) or a float of 4
+// to 8 bits (y = fl(x / scale) in that format). x and scale may be float16 or bfloat16: see `precision`.
 #include <algorithm>
 
 #include "core/arith.h"
+#include "core/minifloat.h"
 #include "kernels/quantize/quantize.h"
 #include "ops/copy.h"
+#include "ops/half.h"
 
 namespace octavo {
 namespace {
 
 constexpr int64_t kGrain = 16 << 10;  // elements of a chunk
 
-bool quantized_type(DType t) { return t == DType::u8 || t == DType::s8 || t == DType::u16 || t == DType::s16; }
+// The integers that tensors are quantized to, and their ranges.
+struct Range {
+  int32_t lo = 0, hi = 0;
+};
+Range range_of(DType t) {
+  switch (t) {
+    case DType::u8:
+      return {0, 255};
+    case DType::s8:
+      return {-128, 127};
+    case DType::u16:
+      return {0, 65535};
+    case DType::s16:
+      return {-32768, 32767};
+    case DType::u4:
+      return {0, 15};
+    case DType::s4:
+      return {-8, 7};
+    case DType::u2:
+      return {0, 3};
+    case DType::s2:
+      return {-2, 1};
+    default:
+      return {};
+  }
+}
+bool quantized_integer(DType t) { return range_of(t).hi != 0; }
+bool quantized_float(DType t) { return minifloat_of(t) != nullptr && t != DType::bf16; }
+// What scales, and tensors before and after, may be.
+bool plain_float(DType t) { return t == DType::f32 || t == DType::f16 || t == DType::bf16; }
 
 int32_t integer_at(const View& v, int64_t i) {
   switch (v.dtype) {
@@ -24,9 +56,44 @@ int32_t integer_at(const View& v, int64_t i) {
       return v.as<uint16_t>()[i];
     case DType::s16:
       return v.as<int16_t>()[i];
-    default:
+    case DType::s32:
       return v.as<int32_t>()[i];
+    default:
+      return narrow_integer(v.dtype, v.as<uint8_t>()[i]);
   }
+}
+
+float float_at(const View& v, int64_t i) {
+  switch (v.dtype) {
+    case DType::f32:
+      return v.as<float>()[i];
+    case DType::s32:
+      return float(v.as<int32_t>()[i]);
+    case DType::f16:
+      return float_of(v.as<Half>()[i]);
+    case DType::bf16:
+      return decode(*minifloat_of(DType::bf16), v.as<uint16_t>()[i]);
+    case DType::f8e8m0:
+      return decode_e8m0(v.as<uint8_t>()[i]);
+    default:
+      return decode(*minifloat_of(v.dtype), v.as<uint8_t>()[i]);
+  }
+}
+
+// x rounded to a float type of at most 32 bits.
+float rounded_to(DType t, float x) {
+  if (t == DType::f16) return float_of(half_of(x));
+  if (t == DType::bf16) return decode(*minifloat_of(t), encode(*minifloat_of(t), x, false));
+  return x;
+}
+
+void store_float(const View& v, int64_t i, float x) {
+  if (v.dtype == DType::f32)
+    v.as<float>()[i] = x;
+  else if (v.dtype == DType::f16)
+    v.as<Half>()[i] = half_of(x);
+  else
+    v.as<uint16_t>()[i] = uint16_t(encode(*minifloat_of(DType::bf16), x, false));
 }
 
 // Where the parameters of element i are. x is [outer, C, inner]; parameters are one, [C], or with blocks
@@ -43,9 +110,11 @@ struct Spread {
 
 class Linear : public Op {
  protected:
-  explicit Linear(const BindContext& ctx) {
+  Linear(const BindContext& ctx, bool integer_scales) {
     check_arity(ctx, 2, 3);
-    ctx.need(1, DType::f32);
+    const DType scale = ctx.has(1) ? ctx.inputs[1].dtype : DType::none;
+    if (!plain_float(scale) && scale != DType::f8e8m0 && !(integer_scales && scale == DType::s32))
+      ctx.fail("scales must be float32, float16, bfloat16 or float8_e8m0fnu, but are %s", name_of(scale));
     block_ = ctx.step.i("block_size", 0);
     if (block_ < 0) ctx.fail("block_size is negative (%lld)", (long long)block_);
     if (block_ > 0 && ctx.inputs[0].rank == 0) ctx.fail("block_size needs an input with axes, not a scalar");
@@ -89,13 +158,25 @@ class Linear : public Op {
 
 class QuantizeLinear : public Linear {
  public:
-  explicit QuantizeLinear(const BindContext& ctx) : Linear(ctx), kernel_(quantize_f32(ctx.isa)) {
+  explicit QuantizeLinear(const BindContext& ctx) : Linear(ctx, true), kernel_(quantize_f32(ctx.isa)) {
     const DType x = ctx.inputs[0].dtype;
-    if (x != DType::f32 && x != DType::s32) ctx.fail("the input must be float32 or int32, but is %s", name_of(x));
-    dtype_ = ctx.has(2) ? ctx.inputs[2].dtype : DType(ctx.step.i("output_dtype", 0) & 0xff);
+    if (!plain_float(x) && x != DType::s32)
+      ctx.fail("the input must be float32, float16, bfloat16 or int32, but is %s", name_of(x));
+    const int64_t wanted = ctx.step.i("output_dtype", 0);
+    if (wanted < 0 || wanted >= kDTypes) ctx.fail("output_dtype is %lld, which is out of range", (long long)wanted);
+    dtype_ = ctx.has(2) ? ctx.inputs[2].dtype : DType(wanted);
     if (dtype_ == DType::none) dtype_ = DType::u8;
-    if (!quantized_type(dtype_)) ctx.fail("only uint8, int8, uint16 and int16 outputs are supported");
+    if (!quantized_integer(dtype_) && !quantized_float(dtype_))
+      ctx.fail("%s outputs are not supported: expected integers of 2 to 16 bits or floats of 4 to 8", name_of(dtype_));
     check_dtype(ctx, 0, dtype_);
+    saturate_ = ctx.step.i("saturate", 1) != 0;
+    const int64_t precision = ctx.step.i("precision", 0);
+    if (precision < 0 || precision >= kDTypes)
+      ctx.fail("precision is %lld, which is out of range", (long long)precision);
+    precision_ = precision != 0 ? DType(precision) : ctx.inputs[1].dtype;
+    if (precision_ == DType::s32 || precision_ == DType::f8e8m0) precision_ = DType::f32;
+    if (!plain_float(precision_))
+      ctx.fail("precision is %lld, expected float32, float16 or bfloat16", (long long)precision);
   }
 
   void run(RunContext& ctx) const override {
@@ -104,69 +185,99 @@ class QuantizeLinear : public Linear {
     const int64_t n = x.elements();
     if (n == 0) return;
     const Spread s = spread(x, scale);
-    const bool fast = s.kind == Spread::kOne && x.dtype == DType::f32 && dtype_ == DType::u8;
-    const QuantizeParams p = {scale.as<float>()[0], zero ? integer_at(*zero, 0) : 0, 0, 255};
+    const bool fast = s.kind == Spread::kOne && x.dtype == DType::f32 && scale.dtype == DType::f32 &&
+                      precision_ == DType::f32 && dtype_ == DType::u8;
     const int64_t chunks = ctx.pool.chunks_for(n, kGrain);
     ctx.pool.parallel_for(chunks, [&](int64_t c, int) {
       const int64_t first = n * c / chunks, last = n * (c + 1) / chunks;
-      if (fast)
+      if (fast) {
+        const QuantizeParams p = {scale.as<float>()[0], zero ? integer_at(*zero, 0) : 0, 0, 255};
         kernel_.to_u8(y.as<uint8_t>() + first, x.as<float>() + first, last - first, p);
-      else
-        range(x, scale, zero, y, s, first, last);
+      } else if (quantized_float(dtype_)) {
+        to_floats(x, scale, zero, y, s, first, last);
+      } else {
+        to_integers(x, scale, zero, y, s, first, last);
+      }
     });
   }
 
   std::string kernel() const override { return std::string("quantize ") + kernel_.isa; }
 
  private:
-  void range(const View& x, const View& scale, const View* zero, const View& y, const Spread& s, int64_t first,
-             int64_t last) const {
-    const bool wide = dtype_ == DType::u16 || dtype_ == DType::s16;
-    const bool is_signed = dtype_ == DType::s8 || dtype_ == DType::s16;
-    const int32_t lo = is_signed ? (wide ? -32768 : -128) : 0;
-    const int32_t hi = lo + (wide ? 65535 : 255);
+  // fl(x / scale), in the precision asked for.
+  float quotient(const View& x, int64_t i, const View& scale, int64_t k) const {
+    if (precision_ == DType::f32) return float_at(x, i) / float_at(scale, k);
+    return rounded_to(precision_, rounded_to(precision_, float_at(x, i)) / rounded_to(precision_, float_at(scale, k)));
+  }
+
+  void to_integers(const View& x, const View& scale, const View* zero, const View& y, const Spread& s, int64_t first,
+                   int64_t last) const {
+    const Range r = range_of(dtype_);
+    const uint8_t mask = uint8_t(r.hi - r.lo > 255 ? 255 : r.hi - r.lo);
     for (int64_t i = first; i < last; i++) {
       const int64_t k = s.at(i);
-      const float v = x.dtype == DType::f32 ? x.as<float>()[i] : float(x.as<int32_t>()[i]);
-      const int32_t q = quantize_value(v / scale.as<float>()[k], zero ? integer_at(*zero, k) : 0, lo, hi);
-      if (wide)
+      const int32_t q = quantize_value(quotient(x, i, scale, k), zero ? integer_at(*zero, k) : 0, r.lo, r.hi);
+      if (size_of(dtype_) == 2)
         y.as<uint16_t>()[i] = uint16_t(q);
       else
-        y.as<uint8_t>()[i] = uint8_t(q);
+        y.as<uint8_t>()[i] = uint8_t(q) & mask;
+    }
+  }
+
+  void to_floats(const View& x, const View& scale, const View* zero, const View& y, const Spread& s, int64_t first,
+                 int64_t last) const {
+    const Minifloat& f = *minifloat_of(dtype_);
+    for (int64_t i = first; i < last; i++) {
+      const int64_t k = s.at(i);
+      float q = quotient(x, i, scale, k);
+      if (const float z = zero ? float_at(*zero, k) : 0; z != 0) q = q + z;
+      y.as<uint8_t>()[i] = uint8_t(encode(f, q, saturate_));
     }
   }
 
   const QuantizeF32& kernel_;
-  DType dtype_;
+  DType dtype_, precision_;
+  bool saturate_ = true;
 };
 
 class DequantizeLinear : public Linear {
  public:
-  explicit DequantizeLinear(const BindContext& ctx) : Linear(ctx), kernel_(quantize_f32(ctx.isa)) {
+  explicit DequantizeLinear(const BindContext& ctx) : Linear(ctx, false), kernel_(quantize_f32(ctx.isa)) {
     const DType x = ctx.inputs[0].dtype;
-    if (!quantized_type(x) && x != DType::s32)
-      ctx.fail("the input must be uint8, int8, uint16, int16 or int32, but is %s", name_of(x));
+    if (!quantized_integer(x) && !quantized_float(x) && x != DType::s32)
+      ctx.fail("the input must hold integers of 2 to 16 bits, int32 or floats of 4 to 8 bits, but holds %s",
+               name_of(x));
     if (ctx.has(2)) ctx.need(2, x);
-    check_dtype(ctx, 0, DType::f32);
+    if (ctx.outputs.size() != 1 || !plain_float(ctx.outputs[0].dtype))
+      ctx.fail("the output must be float32, float16 or bfloat16");
   }
 
   void run(RunContext& ctx) const override {
-    const View &x = ctx.in[0], &scale = ctx.in[1];
+    const View &x = ctx.in[0], &scale = ctx.in[1], &y = ctx.out[0];
     const View* zero = ctx.inputs > 2 && ctx.in[2].data ? &ctx.in[2] : nullptr;
-    float* y = ctx.out[0].as<float>();
     const int64_t n = x.elements();
     if (n == 0) return;
     const Spread s = spread(x, scale);
+    const bool fast =
+        s.kind == Spread::kOne && x.dtype == DType::u8 && scale.dtype == DType::f32 && y.dtype == DType::f32;
+    const bool floats = quantized_float(x.dtype);
     const int64_t chunks = ctx.pool.chunks_for(n, kGrain);
     ctx.pool.parallel_for(chunks, [&](int64_t c, int) {
       const int64_t first = n * c / chunks, last = n * (c + 1) / chunks;
-      if (s.kind == Spread::kOne && x.dtype == DType::u8)
-        return kernel_.from_u8(y + first, x.as<uint8_t>() + first, last - first, zero ? integer_at(*zero, 0) : 0,
-                               scale.as<float>()[0]);
+      if (fast)
+        return kernel_.from_u8(y.as<float>() + first, x.as<uint8_t>() + first, last - first,
+                               zero ? integer_at(*zero, 0) : 0, scale.as<float>()[0]);
       for (int64_t i = first; i < last; i++) {
         const int64_t k = s.at(i);
-        const uint32_t zp = uint32_t(zero ? integer_at(*zero, k) : 0);
-        y[i] = float(int32_t(uint32_t(integer_at(x, i)) - zp)) * scale.as<float>()[k];
+        float d;
+        if (floats) {
+          d = float_at(x, i);
+          if (const float z = zero ? float_at(*zero, k) : 0; z != 0) d = d - z;
+        } else {
+          const uint32_t zp = uint32_t(zero ? integer_at(*zero, k) : 0);
+          d = float(int32_t(uint32_t(integer_at(x, i)) - zp));
+        }
+        store_float(y, i, d * float_at(scale, k));
       }
     });
   }

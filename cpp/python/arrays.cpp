@@ -5,8 +5,21 @@ namespace octavo::python {
 
 py::dtype numpy_dtype(DType t) {
   if (size_of(t) == 0) fail(ErrorKind::unsupported, "dtype %d is not one this engine holds", int(t));
+  if (t > DType::u64) return py::dtype::from_args(py::module_::import("ml_dtypes").attr(name_of(t)));
   return py::dtype(name_of(t));
 }
+
+namespace {
+
+// numpy knows the narrow types of ml_dtypes by name only.
+DType narrow_dtype(const py::dtype& t) {
+  const auto name = t.attr("name").cast<std::string>();
+  for (int k = int(DType::u64) + 1; k < kDTypes; k++)
+    if (size_of(DType(k)) != 0 && name == name_of(DType(k))) return DType(k);
+  return DType::none;
+}
+
+}  // namespace
 
 DType core_dtype(const py::dtype& t) {
   const char kind = t.kind();
@@ -19,6 +32,7 @@ DType core_dtype(const py::dtype& t) {
   if (kind == 'u') found = pick(DType::u8, DType::u16, DType::u32, DType::u64);
   if (kind == 'i') found = pick(DType::s8, DType::s16, DType::s32, DType::s64);
   if (kind == 'b' && size == 1) found = DType::boolean;
+  if (found == DType::none) found = narrow_dtype(t);
   if (found == DType::none)
     fail(ErrorKind::unsupported, "arrays of dtype %s are not supported", py::str(t).cast<std::string>().c_str());
   return found;

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from octavo.errors import InvalidArgument
@@ -25,6 +26,19 @@ TYPES: dict[int, tuple[str, np.dtype[Any]]] = {
     11: ("double", np.dtype(np.float64)),
     12: ("uint32", np.dtype(np.uint32)),
     13: ("uint64", np.dtype(np.uint64)),
+    16: ("bfloat16", np.dtype(ml_dtypes.bfloat16)),
+    17: ("float8e4m3fn", np.dtype(ml_dtypes.float8_e4m3fn)),
+    18: ("float8e4m3fnuz", np.dtype(ml_dtypes.float8_e4m3fnuz)),
+    19: ("float8e5m2", np.dtype(ml_dtypes.float8_e5m2)),
+    20: ("float8e5m2fnuz", np.dtype(ml_dtypes.float8_e5m2fnuz)),
+    21: ("uint4", np.dtype(ml_dtypes.uint4)),
+    22: ("int4", np.dtype(ml_dtypes.int4)),
+    23: ("float4e2m1", np.dtype(ml_dtypes.float4_e2m1fn)),
+    24: ("float8e8m0", np.dtype(ml_dtypes.float8_e8m0fnu)),
+    25: ("uint2", np.dtype(ml_dtypes.uint2)),
+    26: ("int2", np.dtype(ml_dtypes.int2)),
+    27: ("float6e2m3", np.dtype(ml_dtypes.float6_e2m3fn)),
+    28: ("float6e3m2", np.dtype(ml_dtypes.float6_e3m2fn)),
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import ml_dtypes
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper, shape_inference
 
@@ -383,6 +384,45 @@ def qoperators() -> Net:
     return n
 
 
+def small_weights() -> Net:
+    """Weights restored where they are used: int4 in blocks, int8 a channel, a codebook, float16, blocks of int2."""
+    n = Net("small_weights", 8)
+    ids = n.input("ids", n.stream.ints(0, 49, [2, 7], "int64"), ["N", "T"])
+    image = n.input("image", n.stream.floats([1, 8, 9, 10]), ["B", 8, "H", "W"])
+
+    def scales(shape: list[int]) -> str:
+        return n.const((n.stream.ints(1, 31, shape, "int64") / 256).astype(np.float32))
+
+    int4 = n.const(n.stream.ints(0, 15, [64, 48], "uint8").astype(ml_dtypes.uint4))
+    zeros = n.const(n.stream.ints(0, 15, [2, 48], "uint8").astype(ml_dtypes.uint4))
+    table = n.op("DequantizeLinear", n.const(n.stream.ints(-2, 1, [50, 64], "int8").astype(ml_dtypes.int2)),
+                 scales([50, 4]), axis=1, block_size=16)  # fmt: skip
+    x = n.op("Gather", table, ids)
+    x = n.op("MatMul", x, n.op("DequantizeLinear", int4, scales([2, 48]), zeros, axis=0, block_size=32))
+    x = n.op("Relu", n.op("Add", x, n.const(n.stream.floats([48]))))
+    codes = n.const(n.stream.ints(0, 15, [48, 33], "uint8").astype(ml_dtypes.uint4))
+    index = n.op("Cast", codes, to=TensorProto.INT32)
+    x = n.op("MatMul", x, n.op("Gather", n.const(n.stream.floats([16])), index))
+    n.output(x)
+    w = n.op("DequantizeLinear", n.const(n.stream.ints(-128, 127, [33, 8, 3, 3], "int8")), scales([33]), axis=0)
+    y = n.op("Cast", n.op("Conv", image, w, pads=[1, 1, 1, 1]), to=TensorProto.FLOAT16)
+    half = n.const((n.stream.floats([20, 33, 1, 1]) / 8).astype(np.float16))
+    y = n.op("Conv", y, half, n.const(n.stream.floats([20]).astype(np.float16)))
+    n.output(n.op("Tanh", y), TensorProto.FLOAT16)
+    return n
+
+
 NETWORKS: dict[str, Callable[[], Net]] = {
-    f.__name__: f for f in (mobile, squeeze, attention, dynamic, floats, movement, literal_leftovers, qoperators)
+    f.__name__: f
+    for f in (
+        mobile,
+        squeeze,
+        attention,
+        dynamic,
+        floats,
+        movement,
+        literal_leftovers,
+        qoperators,
+        small_weights,
+    )
 }

@@ -79,6 +79,8 @@ def same(y: Array, expected: Array, what: str) -> None:
     assert y.shape == expected.shape, f"{what}: {y.shape}, expected {expected.shape}"
     if y.tobytes() == expected.tobytes():
         return
+    if y.dtype.isbuiltin != 1:  # of ml_dtypes
+        y, expected = y.astype(np.float64), expected.astype(np.float64)
     equal = y == expected
     if np.issubdtype(y.dtype, np.floating):
         equal = (equal & (np.signbit(y) == np.signbit(expected))) | (np.isnan(y) & np.isnan(expected))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from ._attributes import Array, Attributes, Inputs, get_f32, get_int, optional
@@ -108,5 +109,5 @@ def mean(total: Array, count: int, attrs: Attributes) -> Array:
 
 def integer_dtype_range(dtype: np.dtype[Any]) -> tuple[int, int]:
     """Least and greatest value of an integer dtype."""
-    info = np.iinfo(dtype)
+    info = np.iinfo(dtype) if dtype.kind in "iu" else ml_dtypes.iinfo(dtype)
     return int(info.min), int(info.max)

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from octavo.ir import Graph
+from octavo.passes.block_quantized import read_block_quantized
+from octavo.passes.codebooks import read_codebooks
 from octavo.passes.complete_shapes import complete_shapes
 from octavo.passes.dynamic_quantization import fuse_dynamic_quantization
 from octavo.passes.fold_batch_norm import fold_batch_norm
 from octavo.passes.fold_constants import fold_constants
-from octavo.passes.fold_dequantize import fold_dequantize
+from octavo.passes.fold_dequantize import fold_dequantize, fold_restores
 from octavo.passes.fuse_epilogue import fuse_activation, fuse_bias, fuse_residual
 from octavo.passes.fuse_integers import fuse_lut, fuse_pad, fuse_qadd, fuse_transpose_into_quantize, mark_graph_inputs
 from octavo.passes.layout import move_transposes
@@ -22,17 +24,27 @@ from octavo.passes.recognize import recognize
 from octavo.passes.silu import fuse_silu
 from octavo.passes.tables import build_tables
 from octavo.passes.to_plan import to_plan
+from octavo.passes.widen_floats import widen_floats
 
 Pass = Callable[[Graph], None]
 
 # Constants, shapes, batch normalization: for every mode.
-CANONICAL: list[Pass] = [fold_constants, complete_shapes, fold_constants, fold_batch_norm]
+CANONICAL: list[Pass] = [
+    read_block_quantized,
+    read_codebooks,
+    fold_constants,
+    complete_shapes,
+    fold_constants,
+    widen_floats,
+    fold_constants,
+    fold_batch_norm,
+]
 # Quantization read as integer arithmetic; not with literal=True.
 MEANING: list[Pass] = [read_quantization, move_quantization, recognize, build_tables]
 # ONNX operators that merge before they become plan operators; only with optimize=True.
 EARLY: list[Pass] = [fuse_silu, fuse_dynamic_quantization]
 # ONNX vocabulary to plan vocabulary, for every mode.
-CONVERT: list[Pass] = [fold_dequantize, fold_constants, complete_shapes, to_plan, mark_graph_inputs]
+CONVERT: list[Pass] = [fold_dequantize, fold_constants, complete_shapes, to_plan, fold_restores, mark_graph_inputs]
 # Plan to plan; only with optimize=True.
 OPTIMIZE: list[Pass] = [
     move_transposes,

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from octavo.ir import Graph, Node, Value
+from octavo.ops.cast import DTYPES
 from octavo.passes.match import Patch
+from octavo.passes.small_weights import Stored, stored
 
 F32, S32, S64, U8, S8 = (np.dtype(t) for t in (np.float32, np.int32, np.int64, np.uint8, np.int8))
 # What the core's tensors hold.
-CORE_DTYPES = {np.dtype(t) for t in ("f4", "u1", "i1", "u2", "i2", "i4", "i8", "?", "f2", "f8", "u4", "u8")}
+CORE_DTYPES = {np.dtype(t) for t in DTYPES.values()}
 
 MAX_RANK = 8
 
@@ -44,6 +46,11 @@ class Context:
 
     def attr(self, name: str, default: Any) -> Any:
         return self.node.attrs.get(name, default)
+
+    def stored(self, k: int, order: list[int] | None = None) -> Stored | None:
+        """Input k, when it is a weight that stays small (its axes in `order`); None otherwise."""
+        node = self.producers.get(self.node.input(k))
+        return stored(self.graph, node, order) if node is not None and node.is_plan("Restore") else None
 
     def need_f32(self, *ks: int) -> None:
         for k in ks or (0,):

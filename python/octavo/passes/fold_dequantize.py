@@ -1,32 +1,65 @@
-"""Dequantized constants that no integer operator took become float constants."""
+"""Dequantized constants that no integer operator took: stored small where a float operator can restore them itself,
+float constants otherwise."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from octavo.ir import Graph, Node
-from octavo.passes.fold_constants import fold_node
+from octavo.passes.fold_constants import fold_node, replace
+from octavo.passes.small_weights import dense, fits, restore_node
 
 
 def fold_dequantize(graph: Graph) -> None:
-    """Dequantize(constant)  =>  constant: fl32(q - zp) * scale, an exact rule. DequantizeLinear(constants) likewise."""
+    """Dequantize(constant), DequantizeLinear(constants)  =>  Restore where all readers take one (MatMul, Gemm, Conv,
+    Gather), else a constant: fl32(q - zp) * scale, an exact rule, either way. Other Restore nodes likewise.
+    """
+    readers = graph.readers()
     for node in list(graph.nodes):
-        if node.is_op("DequantizeLinear"):
+        if not (node.is_op("DequantizeLinear") or node.is_plan("Dequantize", "Restore")):
+            continue
+        restore = node if node.is_plan("Restore") else as_restore(graph, node)
+        if restore is not None and fits(graph, restore, readers):
+            graph.nodes[graph.nodes.index(node)] = restore
+        elif node.is_op("DequantizeLinear"):
             fold_literal(graph, node)
-            continue
-        q = graph.const(node.inputs[0]) if node.is_plan("Dequantize") else None
-        if q is None:
-            continue
-        if len(node.inputs) == 1:
-            scale, zp = np.float32(node.attrs["x_scale"]), np.int64(node.attrs["x_zp"])
-        else:
-            spread = [1] * q.ndim
-            spread[int(node.attrs["axis"])] = -1
-            scale, zp = (graph.const(k).reshape(spread) for k in node.inputs[1:3])  # type: ignore[union-attr]
-        value = graph.values[node.outputs[0]]
-        value.const = ((q.astype(np.int64) - zp).astype(np.float32) * scale).astype(np.float32)
-        value.dtype, value.shape = np.dtype(np.float32), tuple(int(d) for d in q.shape)
-        graph.remove(node)
+        elif restore is not None:
+            replace(graph, node, [dense(graph, restore) if node.op == "Restore" else exact(graph, restore)])
+
+
+def fold_restores(graph: Graph) -> None:
+    """Restore that something still reads after conversion (a Python step)  =>  a float constant."""
+    read = {name for node in graph.nodes for name in node.inputs} | graph.output_values()
+    for node in list(graph.nodes):
+        if node.is_plan("Restore") and node.outputs[0] in read:
+            replace(graph, node, [dense(graph, node)])
+
+
+def as_restore(graph: Graph, node: Node) -> Node | None:
+    """The Restore node that does the work of one over constants; None for anything else."""
+    q = graph.const(node.inputs[0])
+    if q is None:
+        return None
+    scale, zp, axis, block = node.input(1), node.input(2), int(node.attrs.get("axis", 1)), 0
+    if node.is_op("DequantizeLinear"):
+        if graph.const(scale) is None or (zp and graph.const(zp) is None) or graph.dtype(node.outputs[0]) != np.float32:
+            return None
+        block = int(node.attrs.get("block_size", 0) or 0)
+    elif len(node.inputs) == 1:
+        scale = graph.new_const(f"{node.outputs[0]}/scale", np.array(node.attrs["x_scale"], np.float32))
+        zp = graph.new_const(f"{node.outputs[0]}/zero_point", np.array(node.attrs["x_zp"], np.int64))
+    return restore_node(graph, node.outputs[0], node.inputs[0], scale, zp, "", node.name, axis, block)
+
+
+def exact(graph: Graph, node: Node) -> np.ndarray:
+    """fl32(q - zp) * scale of any integers: differences of int32 do not fit float32, so they are taken as integers."""
+    from octavo.ops._blocks import spread
+
+    q, scale, zp = (graph.const(name) for name in node.inputs[:3])
+    assert q is not None and scale is not None and zp is not None
+    difference = (q.astype(np.int64) - spread(zp.astype(np.int64), q, node.attrs)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        return np.asarray(difference * spread(scale, q, node.attrs), np.float32)
 
 
 def fold_literal(graph: Graph, node: Node) -> None:

@@ -89,7 +89,12 @@ def cast(c: Context) -> None:
         return c.emit("Identity", [c.x])
     from octavo.onnx_import import element_type
 
-    c.emit("Cast", [c.x], {"to": element_type(target)})
+    attrs: dict[str, Any] = {"to": element_type(target)}
+    if not c.attr("saturate", 1):
+        attrs["saturate"] = 0
+    if c.attr("round_mode", "up") != "up":
+        attrs["round_mode"] = c.attr("round_mode", "up")
+    c.emit("Cast", [c.x], attrs)
 
 
 RULES: dict[str, Rule] = {

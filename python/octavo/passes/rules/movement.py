@@ -115,6 +115,8 @@ def flatten(c: Context) -> None:
 def gather(c: Context) -> None:
     if c.dtype(1) not in (S32, S64):
         raise Refuse("its indices are not int32 or int64")
+    if c.node.op == "Gather" and (small := c.stored(0)) is not None:
+        return c.emit("Gather", [small.codes, c.node.inputs[1], *small.others], {"axis": 0, **small.attrs})
     c.emit(c.node.op, list(c.node.inputs), {"axis": int(c.attr("axis", 0))})
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from octavo.passes.context import F32, S8, S32, U8, Context, Refuse, Rule
 from octavo.passes.images import emit_channels_last, geometry
+from octavo.passes.match import to_channels_last
 
 ONNX_INT32 = 6  # the number of the dtype in ONNX files
 
@@ -17,19 +18,26 @@ def literal(c: Context) -> dict[str, Any]:
 
 
 def conv(c: Context) -> None:
-    w = c.graph.const(c.node.inputs[1])
     c.need_f32(0, 1, 2)
-    if w is None:
+    w, small = c.graph.const(c.node.inputs[1]), None
+    if w is None and c.node.op == "Conv" and c.graph.rank(c.node.inputs[1]) in (3, 4):
+        small = c.stored(1, to_channels_last(c.rank(1)))
+    dims = w.shape if w is not None else c.graph.shape(c.node.inputs[1])
+    if dims is None or (w is None and small is None):
         raise Refuse("its weights are computed at run time")
-    if w.ndim not in (3, 4):
+    if len(dims) not in (3, 4):
         raise Refuse("the core convolves in one and two dimensions")
-    if c.rank() != w.ndim:
-        raise Refuse(f"its input has {c.rank()} dimensions, its weights {w.ndim}")
+    if c.rank() != len(dims):
+        raise Refuse(f"its input has {c.rank()} dimensions, its weights {len(dims)}")
     transposed = c.node.op == "ConvTranspose"
-    attrs = geometry(c.graph, c.node, list(w.shape[2:])) if not transposed else transposed_geometry(c, w)
+    attrs = (
+        transposed_geometry(c, w)
+        if transposed and w is not None
+        else geometry(c.graph, c.node, [int(d) for d in dims[2:] if isinstance(d, int)])
+    )
     group = int(c.attr("group", 1))
     attrs |= {"group": group, **literal(c)}
-    if transposed:  # [C, O/group, k..] -> [O, C/group, k..]
+    if transposed and w is not None:  # [C, O/group, k..] -> [O, C/group, k..]
         if group < 1 or w.shape[0] % group:
             raise Refuse("its group does not divide its channels")
         w = (
@@ -37,12 +45,15 @@ def conv(c: Context) -> None:
             .swapaxes(1, 2)
             .reshape(-1, w.shape[0] // group, *w.shape[2:])
         )
-    packed = c.graph.new_const(c.node.inputs[1], np.ascontiguousarray(np.moveaxis(w, 1, -1)))
-    others = [packed]
-    if c.node.input(2):
-        if c.graph.const(c.node.inputs[2]) is None:
-            raise Refuse("its bias is computed at run time")
-        others.append(c.node.inputs[2])
+    if c.node.input(2) and c.graph.const(c.node.inputs[2]) is None:
+        raise Refuse("its bias is computed at run time")
+    if small is not None:
+        others = [small.codes, c.node.input(2), "", *small.others]
+        attrs |= small.attrs
+    else:
+        assert w is not None
+        packed = c.graph.new_const(c.node.inputs[1], np.ascontiguousarray(np.moveaxis(w, 1, -1)))
+        others = [packed, *([c.node.inputs[2]] if c.node.input(2) else [])]
     shape = c.graph.shape(c.y)
     if shape is None:
         raise Refuse("its output's rank is not known")
@@ -78,9 +89,12 @@ def transposed_geometry(c: Context, w: np.ndarray) -> dict[str, Any]:
 
 def matmul(c: Context) -> None:
     c.need_f32(0, 1)
+    if (small := c.stored(1)) is not None:
+        trans = {"trans_b": 1} if c.attr("trans_b", 0) else {}
+        return c.emit("MatMul", [c.x, small.codes, "", "", *small.others], {**trans, **small.attrs})
     b = c.graph.const(c.node.inputs[1])
     if b is not None and b.ndim == 2 and c.rank() >= 1:
-        packed = c.graph.new_const(c.node.inputs[1], np.ascontiguousarray(b.T))
+        packed = c.graph.new_const(c.node.inputs[1], np.ascontiguousarray(b if c.attr("trans_b", 0) else b.T))
         return c.emit("MatMul", [c.x, packed], {"trans_b": 1, **literal(c)})
     if min(c.rank(0), c.rank(1)) < 2:
         raise Refuse("the core multiplies matrices, not run-time vectors")
@@ -95,14 +109,19 @@ def gemm(c: Context) -> None:
     x = c.patch.transpose(c.x, [1, 0]) if c.attr("transA", 0) else c.x
     b = g.const(node.inputs[1])
     attrs = literal(c)
-    if b is not None and b.ndim == 2:
+    small = c.stored(1)
+    after: list[str] = []
+    if small is not None:
+        w, after = small.codes, ["", "", *small.others]
+        attrs = {**({"trans_b": 1} if c.attr("transB", 0) else {}), **small.attrs}
+    elif b is not None and b.ndim == 2:
         b = np.ascontiguousarray(b if c.attr("transB", 0) else b.T)
         w, attrs = g.new_const(node.inputs[1], b), {"trans_b": 1, **attrs}
     else:
         w = c.patch.transpose(node.inputs[1], [1, 0]) if c.attr("transB", 0) else node.inputs[1]
     shape = g.shape(c.y)
     has_c = bool(node.input(2)) and beta != 0
-    inputs = [x, w]
+    inputs = [x, w, *after]
     bias = g.const(node.input(2)) if has_c else None
     if (
         has_c
@@ -111,7 +130,8 @@ def gemm(c: Context) -> None:
         and bias.size == (shape or (0, 0))[-1]
         and (bias.ndim == 1 or bias.shape[0] == 1)
     ):
-        return c.emit("MatMul", [*inputs, g.new_const(node.inputs[2], (bias * beta).reshape(-1))], attrs)
+        inputs[2:3] = [g.new_const(node.inputs[2], (bias * beta).reshape(-1))]
+        return c.emit("MatMul", inputs, attrs)
     y = c.patch.emit("MatMul", inputs, F32, shape, attrs, None if alpha != 1 or has_c else c.y)
     if alpha != 1:
         y = c.patch.emit(

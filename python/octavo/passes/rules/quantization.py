@@ -5,22 +5,33 @@ from __future__ import annotations
 import numpy as np
 
 from octavo.ir import plan_node
-from octavo.passes.context import CORE_DTYPES, F32, U8, Context, Refuse, Rule
+from octavo.ops.cast import DTYPES, NARROW_INTEGERS
+from octavo.passes.context import F32, S32, U8, Context, Refuse, Rule
+
+INTEGERS = {np.dtype(DTYPES[k]) for k in (2, 3, 4, 5, *NARROW_INTEGERS)}
+FLOATS = {np.dtype(DTYPES[k]) for k in (17, 18, 19, 20, 23, 27, 28)}
+SCALES = {np.dtype(DTYPES[k]) for k in (1, 10, 16, 24)}
+PLAIN = {np.dtype(DTYPES[k]) for k in (1, 10, 16)}
 
 
 def quantize(c: Context) -> None:
     """The literal forms, for what recognition leaves over."""
-    kinds = (c.dtype(0), c.graph.dtype(c.y))
-    if any(k is None or k.itemsize > 4 or k not in CORE_DTYPES for k in kinds) or c.dtype(1) != F32:
-        raise Refuse(f"the core does not convert {kinds[0]} to {kinds[1]} with {c.dtype(1)} scales")
-    attrs = {"axis": int(c.attr("axis", 1)), "block_size": int(c.attr("block_size", 0))}
-    inputs = list(c.node.inputs)
-    if c.node.op == "QuantizeLinear" and not c.node.input(2) and kinds[1] != U8:  # output_dtype says which
-        scales = c.graph.shape(inputs[1])
-        if scales is None or any(not isinstance(d, int) for d in scales):
-            raise Refuse("its output_dtype comes without a zero point, and its scale has no known shape")
-        inputs[2:] = [c.graph.new_const(f"{c.y}/zero_point", np.zeros(scales, kinds[1]))]  # type: ignore[arg-type]
-    c.emit(c.node.op, inputs, attrs)
+    x, scale, y = c.dtype(0), c.dtype(1), c.graph.dtype(c.y)
+    down = c.node.op == "QuantizeLinear"
+    plain, narrow = (x, y) if down else (y, x)
+    if plain not in (PLAIN | {S32} if down else PLAIN) or narrow not in INTEGERS | FLOATS | (set() if down else {S32}):
+        raise Refuse(f"the core does not convert {x} to {y}")
+    if scale not in (SCALES | {S32} if down else SCALES):
+        raise Refuse(f"the core does not quantize with {scale} scales")
+    attrs = {"axis": int(c.attr("axis", 1)), "block_size": int(c.attr("block_size", 0) or 0)}
+    if down:
+        attrs |= {"saturate": int(c.attr("saturate", 1)), "precision": int(c.attr("precision", 0) or 0)}
+    attrs["output_dtype"] = element_number(y)
+    c.emit(c.node.op, list(c.node.inputs), attrs)
+
+
+def element_number(dtype: np.dtype | None) -> int:
+    return next(k for k, d in DTYPES.items() if np.dtype(d) == dtype)
 
 
 def dynamic_quantize(c: Context) -> None:

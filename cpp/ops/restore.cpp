@@ -1,0 +1,204 @@
+#include "ops/restore.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/minifloat.h"
+#include "ops/half.h"
+
+namespace octavo {
+namespace {
+
+int bits_of(DType t) {
+  switch (t) {
+    case DType::u2:
+    case DType::s2:
+      return 2;
+    case DType::u4:
+    case DType::s4:
+    case DType::f4e2m1:
+      return 4;
+    case DType::u8:
+    case DType::s8:
+    case DType::f8e4m3fn:
+    case DType::f8e4m3fnuz:
+    case DType::f8e5m2:
+    case DType::f8e5m2fnuz:
+    case DType::f6e2m3:
+    case DType::f6e3m2:
+      return 8;
+    case DType::u16:
+    case DType::s16:
+    case DType::f16:
+    case DType::bf16:
+      return 16;
+    default:
+      return 0;
+  }
+}
+
+float value_of(DType t, int code) {
+  switch (t) {
+    case DType::u8:
+      return float(code);
+    case DType::s8:
+      return float(int8_t(code));
+    case DType::u4:
+    case DType::s4:
+    case DType::u2:
+    case DType::s2:
+      return float(narrow_integer(t, uint8_t(code)));
+    default:
+      return decode(*minifloat_of(t), uint32_t(code));
+  }
+}
+
+float zero_at(const View& zero, int64_t i) {
+  if (zero.elements() == 1) i = 0;
+  return zero.dtype == DType::f32  ? zero.as<float>()[i]
+         : zero.dtype == DType::u8 ? float(zero.as<uint8_t>()[i])
+                                   : float(zero.as<int8_t>()[i]);
+}
+
+}  // namespace
+
+Restored::Restored(const BindContext& ctx, int codes, int extra) {
+  const int64_t type = ctx.step.i("w_type");
+  bits_ = type > 0 && type < kDTypes ? bits_of(DType(type)) : 0;
+  if (bits_ == 0) ctx.fail("w_type is %lld: weights cannot be stored that way", (long long)type);
+  type_ = DType(type);
+  const std::vector<int64_t> dims = ctx.step.ints("w_shape");
+  if (dims.size() < 2 || dims.size() > size_t(kMaxRank)) ctx.fail("w_shape must have 2 to %d entries", kMaxRank);
+  for (int64_t d : dims) shape_.dim[shape_.rank++] = d;
+  if (shape_.extent(kMaxElements) < 0 || shape_.elements() < 1) ctx.fail("w_shape is empty or out of range");
+  rows_ = shape_[0], columns_ = shape_.span(1, shape_.rank);
+  const View& stored = ctx.constant(codes, DType::u8);
+  const int64_t bytes = (shape_.elements() * bits_ + 7) / 8;
+  if (stored.elements() != bytes)
+    ctx.fail("the stored weights have %lld bytes, expected %lld", (long long)stored.elements(), (long long)bytes);
+  codes_ = stored.as<uint8_t>();
+
+  if (ctx.has(extra)) {
+    const View& scale = ctx.constant(extra, DType::f32);
+    const std::vector<int64_t> block = ctx.step.ints("w_block");
+    if (block.size() != 2 || block[0] < 1 || block[1] < 1) ctx.fail("w_block must be two positive sizes");
+    block_rows_ = std::min(block[0], rows_), block_columns_ = std::min(block[1], columns_);
+    scales_a_row_ = (columns_ + block_columns_ - 1) / block_columns_;
+    if (scale.elements() != (rows_ + block_rows_ - 1) / block_rows_ * scales_a_row_)
+      ctx.fail("there are %lld scales, which does not fit w_shape and w_block", (long long)scale.elements());
+    scale_ = scale.as<float>();
+  }
+  if (ctx.has(extra + 1)) {
+    zero_ = ctx.constant_or_null(extra + 1);
+    if (!scale_ || !zero_) ctx.fail("zero points must be constant and need scales");
+    if (zero_->dtype != DType::u8 && zero_->dtype != DType::s8 && zero_->dtype != DType::f32)
+      ctx.fail("zero points must be uint8, int8 or float32, but are %s", name_of(zero_->dtype));
+    if (zero_->elements() != 1 && zero_->elements() != ctx.constant(extra, DType::f32).elements())
+      ctx.fail("scales and zero points differ in number");
+  }
+  const bool tabled = ctx.has(extra + 2);
+  if (tabled) {
+    if (type_ != DType::u8 && type_ != DType::u4 && type_ != DType::u2)
+      ctx.fail("codes that index a table must be uint8, uint4 or uint2, but are %s", name_of(type_));
+    if (ctx.constant(extra + 2, DType::f32).elements() != 1 << bits_)
+      ctx.fail("the table must have %d elements", 1 << bits_);
+  }
+  for (int code = 0; bits_ <= 8 && code < 1 << bits_; code++)
+    lut_[code] = tabled ? ctx.constant(extra + 2, DType::f32).as<float>()[code] : value_of(type_, code);
+}
+
+void Restored::values(int64_t at, int64_t n, float* out) const {
+  switch (bits_) {
+    case 2:
+      for (int64_t i = 0; i < n; i++) out[i] = lut_[codes_[(at + i) >> 2] >> ((at + i) & 3) * 2 & 3];
+      return;
+    case 4: {
+      int64_t i = 0;
+      if ((at & 1) && n > 0) out[i++] = lut_[codes_[at >> 1] >> 4];
+      for (const uint8_t* p = codes_ + ((at + i) >> 1); i + 1 < n; i += 2, p++)
+        out[i] = lut_[*p & 15], out[i + 1] = lut_[*p >> 4];
+      if (i < n) out[i] = lut_[codes_[(at + i) >> 1] & 15];
+      return;
+    }
+    case 8: {
+      const uint8_t* p = codes_ + at;
+      for (int64_t i = 0; i < n; i++) out[i] = lut_[p[i]];
+      return;
+    }
+    default: {
+      const uint8_t* p = codes_ + 2 * at;
+      for (int64_t i = 0; i < n; i++) {
+        uint16_t code;
+        std::memcpy(&code, p + 2 * i, 2);
+        if (type_ == DType::f16) {
+          out[i] = float_of(Half{code});
+        } else if (type_ == DType::bf16) {
+          const uint32_t bits = uint32_t(code) << 16;
+          std::memcpy(out + i, &bits, 4);
+        } else {
+          out[i] = type_ == DType::s16 ? float(int16_t(code)) : float(code);
+        }
+      }
+    }
+  }
+}
+
+void Restored::row(int64_t r, int64_t from, int64_t to, float* out) const {
+  values(r * columns_ + from, to - from, out);
+  if (scale_ == nullptr) return;
+  const int64_t base = r / block_rows_ * scales_a_row_;
+  if (block_columns_ == 1) {
+    const float* scale = scale_ + base + from;
+    if (zero_)
+      for (int64_t i = 0; i < to - from; i++) out[i] = out[i] - zero_at(*zero_, base + from + i);
+    for (int64_t i = 0; i < to - from; i++) out[i] = out[i] * scale[i];
+    return;
+  }
+  for (int64_t c = from; c < to;) {
+    const int64_t block = c / block_columns_, end = std::min(to, (block + 1) * block_columns_);
+    const float scale = scale_[base + block], zero = zero_ ? zero_at(*zero_, base + block) : 0.0f;
+    float* piece = out + (c - from);
+    if (zero_)
+      for (int64_t i = 0; i < end - c; i++) piece[i] = (piece[i] - zero) * scale;
+    else
+      for (int64_t i = 0; i < end - c; i++) piece[i] = piece[i] * scale;
+    c = end;
+  }
+}
+
+void Restored::panel(const GemmF32& kernel, bool rows_are_n, int64_t n0, int64_t columns, float* packed) const {
+  const int64_t width = columns > kernel.lanes ? 2 * kernel.lanes : kernel.lanes;
+  const int64_t K = rows_are_n ? columns_ : rows_;
+  if (!rows_are_n) {
+    for (int64_t k = 0; k < K; k++) {
+      row(k, n0, n0 + columns, packed + k * width);
+      std::fill(packed + k * width + columns, packed + (k + 1) * width, 0.0f);
+    }
+    return;
+  }
+  constexpr int64_t kPiece = 256;
+  float piece[kPiece];
+  for (int64_t k0 = 0; k0 < K; k0 += kPiece) {
+    const int64_t k1 = std::min(K, k0 + kPiece);
+    for (int64_t n = 0; n < columns; n++) {
+      row(n0 + n, k0, k1, piece);
+      for (int64_t k = k0; k < k1; k++) packed[k * width + n] = piece[k - k0];
+    }
+    for (int64_t k = k0; k < k1; k++) std::fill(packed + k * width + columns, packed + (k + 1) * width, 0.0f);
+  }
+}
+
+int64_t restored_panel_floats(const GemmF32& kernel, int64_t K) { return K * 2 * kernel.lanes; }
+
+GemmF32Job restore_panel(const GemmF32Job& job, const Restored& w, bool rows_are_n, int64_t first, int64_t panel,
+                         float* scratch) {
+  const int64_t full = 2 * job.kernel->lanes, n0 = panel * full;
+  GemmF32Job one = job;
+  one.N = std::min(full, job.N - n0);
+  one.packed = scratch;
+  one.bias = job.bias ? job.bias + n0 : nullptr;
+  w.panel(*job.kernel, rows_are_n, first + n0, one.N, scratch);
+  return one;
+}
+
+}  // namespace octavo

@@ -1,0 +1,58 @@
+// Weights that stay small in memory and become float32 a row at a time: MatMul, Conv and Gather with attribute w_type.
+//
+//   W[r, c] = fl(fl(value(code[r, c]) - zp[p]) * scale[p]),   p = (r / block[0], c / block[1])
+//
+// value(code): the number a code of type w_type stands for, or table[code]. Without scale, W = value(code). This is
+// DequantizeLinear, rounding for rounding; differences of integers of at most 16 bits are exact in float32.
+//
+// In the plan: codes u8 const, packed as in ONNX (row-major without gaps, the first element in the low bits);
+// attributes w_type, w_shape (of W; rows are its first axis, or with `split` the first axes) and w_block [rows,
+// columns]. Further inputs, all optional: scale f32 const [ceil(R / block[0]), ceil(C / block[1])], zp const (u8, s8 or
+// f32; the scale's shape or one element), table f32 const [2^bits] for codes of at most 8 bits.
+#pragma once
+
+#include "kernels/gemm_f32/driver.h"
+#include "ops/op.h"
+
+namespace octavo {
+
+class Restored {
+ public:
+  // Whether the step's weights are stored this way.
+  static bool wanted(const BindContext& ctx) { return ctx.step.has("w_type"); }
+
+  Restored() = default;
+  // codes at input `codes`; scale, zp and table at `extra` and the two after it. Checks everything.
+  Restored(const BindContext& ctx, int codes, int extra);
+
+  const Shape& shape() const { return shape_; }
+  int64_t rows() const { return rows_; }
+  int64_t columns() const { return columns_; }
+
+  // W[r, from..to)
+  void row(int64_t r, int64_t from, int64_t to, float* out) const;
+  // A packed panel of B for gemm_f32: `columns` columns from n0 on, as gemm_f32_pack() would lay it out. With
+  // rows_are_n, B[k, n] = W[n, k], else W[k, n].
+  void panel(const GemmF32& kernel, bool rows_are_n, int64_t n0, int64_t columns, float* packed) const;
+
+ private:
+  void values(int64_t at, int64_t n, float* out) const;
+
+  Shape shape_;
+  DType type_ = DType::none;
+  int bits_ = 8;
+  int64_t rows_ = 0, columns_ = 0, block_rows_ = 1, block_columns_ = 1, scales_a_row_ = 1;
+  const uint8_t* codes_ = nullptr;
+  const float* scale_ = nullptr;
+  const View* zero_ = nullptr;
+  float lut_[256] = {};
+};
+
+int64_t restored_panel_floats(const GemmF32& kernel, int64_t K);
+// The job for one panel of `job`, whose weights it restores into `scratch` (restored_panel_floats()): gemm_f32_rows()
+// takes it with panels [0, 1), and with z and y moved on to the panel's first column. Column 0 of the job is row (with
+// rows_are_n) or column `first` of W.
+GemmF32Job restore_panel(const GemmF32Job& job, const Restored& w, bool rows_are_n, int64_t first, int64_t panel,
+                         float* scratch);
+
+}  // namespace octavo
