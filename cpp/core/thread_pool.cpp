@@ -221,6 +221,7 @@ void Region::run(int64_t chunks, Body body, void* context) {
     for (int64_t i = 0; i < chunks; i++) body(context, i, 0);
     return;
   }
+  spread_ = std::max(spread_, int(std::min<int64_t>(chunks, threads_)));
   for (int64_t base = 0; base < chunks; base += kMaxChunks) {
     struct Shifted {
       Body body;

@@ -20,6 +20,9 @@ class Region {
   Region& operator=(const Region&) = delete;
 
   int threads() const { return threads_; }
+  // For profiles: the most threads that a run() since the last clear_spread() had chunks for.
+  int spread() const { return spread_; }
+  void clear_spread() { spread_ = 1; }
 
   // Calls body(context, chunk, worker) once for each chunk in [0, chunks); worker is in [0, threads()).
   // Which worker takes which chunk is not determined: results must not depend on it. body must not throw.
@@ -42,7 +45,7 @@ class Region {
   }
 
  private:
-  int threads_;
+  int threads_, spread_ = 1;
 };
 
 }  // namespace octavo

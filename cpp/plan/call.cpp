@@ -190,11 +190,13 @@ void Call::run_static(const Observer* observer, const std::vector<char>* watched
   for (const State::Ready& r : state_->ready) {
     for (const BorderFill& f : instance_->fills()[r.step]) fill_border(value(f.value), f.byte);
     RunContext ctx{&state_->views[r.in], &state_->views[r.out], r.inputs, r.outputs, r.scratch, pool};
-    const int64_t start = session_.options_.profile ? now_ns() : 0;
-    r.op->run(ctx);
     if (session_.options_.profile) {
-      session_.nanoseconds_[r.step].fetch_add(now_ns() - start, std::memory_order_relaxed);
-      session_.calls_[r.step].fetch_add(1, std::memory_order_relaxed);
+      pool.clear_spread();
+      const int64_t start = now_ns();
+      r.op->run(ctx);
+      session_.measured(r.step, now_ns() - start, pool.spread());
+    } else {
+      r.op->run(ctx);
     }
     if (observer != nullptr) {
       notify(seen, r.step + 1);
@@ -214,11 +216,8 @@ void Call::run_dynamic(const Observer* observer, const std::vector<char>* watche
   }
   for (int step = instance_->dynamic_from(); step < int(plan.steps.size()); step++) {
     const int64_t start = session_.options_.profile ? now_ns() : 0;
-    run_dynamic_step(step);
-    if (session_.options_.profile) {
-      session_.nanoseconds_[step].fetch_add(now_ns() - start, std::memory_order_relaxed);
-      session_.calls_[step].fetch_add(1, std::memory_order_relaxed);
-    }
+    const int threads = run_dynamic_step(step);
+    if (session_.options_.profile) session_.measured(step, now_ns() - start, threads);
     if (observer != nullptr)
       for (int32_t v : plan.steps[step].outputs)
         if ((*watched)[v]) (*observer)(v, value(v));
@@ -228,7 +227,7 @@ void Call::run_dynamic(const Observer* observer, const std::vector<char>* watche
 }
 
 // Infer, allocate, run: the slow and general way, used from the first step whose shapes depend on data.
-void Call::run_dynamic_step(int step) {
+int Call::run_dynamic_step(int step) {
   const Program& program = session_.program_;
   const StepDef& s = program.plan->steps[step];
   std::vector<View> in, out;
@@ -269,7 +268,7 @@ void Call::run_dynamic_step(int step) {
       check_result(*program.plan, s, k, results[k].shape);
       keep(k, results[k].dtype, results[k].shape, std::move(results[k].memory));
     }
-    return;
+    return 1;
   }
   InferContext infer{s, in, std::vector<Shape>(s.outputs.size()), false};
   op->infer(infer);
@@ -284,12 +283,13 @@ void Call::run_dynamic_step(int step) {
   }
   if (op->alias_of() >= 0) {
     if (out[0].bytes() > 0) std::memcpy(out[0].data, in[op->alias_of()].data, out[0].bytes());
-    return;
+    return 1;
   }
   Buffer scratch(op->scratch_bytes(in.data(), out.data(), program.threads));
   Region pool(program.threads);
   RunContext ctx{in.data(), out.data(), int(in.size()), int(out.size()), scratch.as<uint8_t>(), pool};
   op->run(ctx);
+  return pool.spread();
 }
 
 View Call::output_view(int k) const {

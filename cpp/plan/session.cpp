@@ -17,7 +17,10 @@ std::string describe(const Shape& s) {
 }  // namespace
 
 Session::Session(std::shared_ptr<const Plan> plan, SessionOptions options)
-    : options_(std::move(options)), nanoseconds_(plan->steps.size()), calls_(plan->steps.size()) {
+    : options_(std::move(options)),
+      nanoseconds_(plan->steps.size()),
+      calls_(plan->steps.size()),
+      threads_(plan->steps.size()) {
   if (options_.threads < 0) fail(ErrorKind::invalid_argument, "threads must be 0 (automatic) or more");
   const size_t before = bytes_held();
   program_ = bind_program(std::move(plan), choose_isa(options_.isa),
@@ -102,6 +105,13 @@ void Session::give_back(std::shared_ptr<const Instance> instance, std::unique_pt
     if (c.instance == instance) c.idle.push_back(std::move(state));
 }
 
+void Session::measured(int step, int64_t nanoseconds, int threads) {
+  nanoseconds_[step].fetch_add(nanoseconds, std::memory_order_relaxed);
+  calls_[step].fetch_add(1, std::memory_order_relaxed);
+  if (threads > threads_[step].load(std::memory_order_relaxed))
+    threads_[step].store(threads, std::memory_order_relaxed);
+}
+
 std::vector<StepInfo> Session::steps(const std::vector<Shape>& input_shapes) {
   const auto instance = input_shapes.empty() && !plan().inputs.empty() ? nullptr : instance_for(input_shapes);
   std::vector<StepInfo> list;
@@ -112,6 +122,7 @@ std::vector<StepInfo> Session::steps(const std::vector<Shape>& input_shapes) {
     info.op = s.op;
     info.nanoseconds = nanoseconds_[k].load(std::memory_order_relaxed);
     info.calls = calls_[k].load(std::memory_order_relaxed);
+    info.threads = threads_[k].load(std::memory_order_relaxed);
     const bool known = instance != nullptr && int(k) < instance->dynamic_from();
     if (known)
       for (int32_t v : s.outputs) info.outputs.push_back(instance->places()[v].view.shape);

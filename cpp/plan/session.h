@@ -37,6 +37,7 @@ void copy_dense(const View& from, void* to);  // any pitches -> dense
 struct StepInfo {
   std::string name, op, kernel;
   int64_t macs = 0, nanoseconds = 0, calls = 0;
+  int threads = 0;             // the most that a profiled run could share the step among
   std::vector<Shape> outputs;  // where the input shapes tell
 };
 
@@ -65,7 +66,7 @@ class Call {
   void set_slot(Home home, int slot, void* data);
   void run_static(const Observer* observer, const std::vector<char>* watched);
   void run_dynamic(const Observer* observer, const std::vector<char>* watched);
-  void run_dynamic_step(int step);
+  int run_dynamic_step(int step);  // returns how many threads it could be shared among
   View value(int32_t v) const;
 
   Session& session_;
@@ -100,7 +101,9 @@ class Session {
   Program program_;
   SessionOptions options_;
   size_t packed_bytes_ = 0;
+  void measured(int step, int64_t nanoseconds, int threads);
   std::vector<std::atomic<int64_t>> nanoseconds_, calls_;
+  std::vector<std::atomic<int>> threads_;
 
   struct Cached {
     std::vector<Shape> shapes;

@@ -247,6 +247,7 @@ py::list step_infos(Session& s, const py::object& shapes) {
     d["macs"] = i.macs;
     d["ns"] = i.nanoseconds;
     d["calls"] = i.calls;
+    d["threads"] = i.threads;
     py::list shapes_out;
     for (const Shape& shape : i.outputs) shapes_out.append(std::vector<int64_t>(shape.dim, shape.dim + shape.rank));
     d["shapes"] = shapes_out;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import os
 import threading
@@ -37,6 +38,7 @@ class Step:
     calls: int = 0  # runs that were profiled
     ns: int = 0  # nanoseconds they took altogether
     shapes: tuple[tuple[int, ...], ...] = ()  # of its outputs, where the input shapes tell
+    threads: int = 0  # the most that a profiled run could share it among
 
     @property
     def ms(self) -> float:
@@ -117,6 +119,7 @@ class Session:
         if plan is not None:
             if literal or not optimize:
                 raise InvalidArgument("optimize=False and literal=True are for ONNX models; a .octavo file is compiled")
+            self._notes = _packed_notes(plan)
         else:
             compiled = _compile(model, optimize=optimize, literal=literal, requantize=requantize)
             plan, callbacks = compiled.plan, compiled.callbacks
@@ -247,7 +250,16 @@ class Session:
         """The plan's steps with their multiply-accumulates and output shapes for these input shapes."""
         infos = self._core.steps_info(None if shapes is None else [list(s) for s in shapes])
         return [
-            Step(i["name"], i["op"], i["kernel"], i["macs"], i["calls"], i["ns"], tuple(map(tuple, i["shapes"])))
+            Step(
+                i["name"],
+                i["op"],
+                i["kernel"],
+                i["macs"],
+                i["calls"],
+                i["ns"],
+                tuple(map(tuple, i["shapes"])),
+                i["threads"],
+            )
             for i in infos
         ]
 
@@ -371,6 +383,14 @@ def _info(
         return TensorInfo.of(name, element, dims)
     spelling, dtype, shape = hosted[name]
     return TensorInfo(name, spelling, shape, np.dtype(object) if dtype is None else dtype, packed=True)
+
+
+def _packed_notes(plan: _core.Plan) -> list[tuple[str, str]]:
+    """The compiler's notes that a .octavo file keeps; none where the text is not of its making."""
+    try:
+        return [(str(node), str(why)) for node, why in json.loads(plan.metadata.get("notes", "[]"))]
+    except (ValueError, TypeError, RecursionError):
+        return []
 
 
 def _compile(model: Any, **options: Any) -> Any:

@@ -77,6 +77,9 @@ class Graph:
         self.inputs: list[str] = []
         self.outputs: list[tuple[str, str]] = []  # (the output's public name, the value behind it)
         self.notes: list[tuple[str, str]] = []  # (node name, why it is not executed as it might be)
+        self.reasons: dict[
+            str, str
+        ] = {}  # node name -> why integers were not for it, should it still be float at the end
         self.metadata: dict[str, str] = {}
         self._count = 0
 

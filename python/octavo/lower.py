@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ from octavo.passes.context import held
 Callback = Callable[[Sequence[Any]], list[Any]]
 
 Hosted = tuple[str, np.dtype | None, list[int | str | None]]
+
+NOTES = "notes"  # of the plan's metadata, so that a .octavo file keeps them
+# What the operators that passes/recognize.py has rules for become where they stay float.
+FLOAT_FORMS = ("Conv", "MatMul", "Binary", "AveragePool", "Reduce")
 
 
 @dataclass
@@ -68,7 +73,7 @@ def compile_graph(model: Any, *, optimize: bool = True, literal: bool = False) -
 
 def build(graph: Graph, builder: Any) -> Compiled:
     """Hands a graph of plan operators to a plan builder."""
-    done = Compiled(None, notes=list(graph.notes))
+    done = Compiled(None, notes=notes_of(graph))
     numbers: dict[str, int] = {"": -1}
 
     def number(name: str) -> int:
@@ -104,8 +109,20 @@ def build(graph: Graph, builder: Any) -> Compiled:
         value = graph.values[name]
         if not held(value):
             done.hosted[public] = (spelled(value.host, value.dtype), value.dtype, dims(value) or [])
+    if done.notes:
+        builder.set_metadata(NOTES, json.dumps(done.notes))
     done.plan = builder.build()
     return done
+
+
+def notes_of(graph: Graph) -> list[tuple[str, str]]:
+    """What the passes noted, and the reasons of those nodes that are float steps in the end (not tables, say)."""
+    notes = list(graph.notes)
+    for node in graph.nodes:
+        if node.is_plan(*FLOAT_FORMS):
+            found = ((part, graph.reasons.get(part, "")) for part in node.name.split("+"))
+            notes += [(part, f"{node.op} stays float: {why}") for part, why in found if why]
+    return notes
 
 
 def add_outputs(graph: Graph, builder: Any, number: Callable[[str], int]) -> None:

@@ -19,6 +19,10 @@ class Recorder:
         self.steps: list[tuple[str, str, list[int], list[int], dict[str, Any]]] = []
         self.inputs: list[int] = []
         self.outputs: list[tuple[str, int]] = []
+        self.metadata: dict[str, str] = {}
+
+    def set_metadata(self, key: str, text: str) -> None:
+        self.metadata[key] = text
 
     def add(self, name: str, dtype: int, dims: Any, array: np.ndarray | None = None) -> int:
         self.values.append((name, dtype, dims, array))

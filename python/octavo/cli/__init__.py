@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from octavo import __version__
-from octavo.cli.commands import add_bench, add_demo, add_inspect, add_pack, add_version
+from octavo.cli.commands import add_bench, add_demo, add_explain, add_inspect, add_pack, add_version
 from octavo.cli.quantize import add_quantize
 from octavo.cli.run import add_run
 from octavo.errors import Error
@@ -43,6 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_run(commands)
     add_inspect(commands)
     add_bench(commands)
+    add_explain(commands)
     add_quantize(commands)
     add_pack(commands)
     add_version(commands)

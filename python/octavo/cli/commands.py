@@ -32,6 +32,23 @@ def add_bench(commands: Any) -> None:
     add_json(command)
 
 
+def add_explain(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "explain",
+        "show where a run's time goes and why: kernel, time and share of the machine's peak, layer by layer",
+        explain_command,
+        "Times are of random inputs. The peak is that of this process's own loops of multiply-add instructions.",
+    )
+    command.add_argument("model", metavar="MODEL")
+    command.add_argument("--worst", action="store_true", help="the layers that lose most time against the peak first")
+    command.add_argument("--html", metavar="FILE", help="also write a page with a plot; it needs no other file")
+    command.add_argument("--rounds", type=positive, default=20, metavar="N", help="batches of runs (default 20)")
+    add_dim(command)
+    add_engine_options(command)
+    add_json(command)
+
+
 def add_pack(commands: Any) -> None:
     command = add_command(commands, "pack", "compile an ONNX model to a .octavo file", pack_command)
     command.add_argument("model", metavar="MODEL")
@@ -73,6 +90,20 @@ def bench_command(options: argparse.Namespace) -> int:
         steps=options.steps,
     )
     print(json.dumps(report) if options.json else bench_text(report))
+    return 0
+
+
+def explain_command(options: argparse.Namespace) -> int:
+    from octavo.report.explain import explain, explain_text, worst_first
+
+    report = explain(options.model, threads=options.threads, isa=options.isa, dims=options.dim, rounds=options.rounds)
+    if options.worst:
+        report = worst_first(report)
+    if options.html:
+        from octavo.report.explain_html import write_html
+
+        write_html(options.html, report)
+    print(json.dumps(report) if options.json else explain_text(report))
     return 0
 
 

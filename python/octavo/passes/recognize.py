@@ -25,6 +25,7 @@ from octavo.passes.quantized import (
     tail,
     weights,
 )  # fmt: skip
+from octavo.passes.why import why_float
 
 
 def recognize(graph: Graph) -> None:
@@ -40,6 +41,8 @@ def recognize(graph: Graph) -> None:
             if str(e):
                 node.attrs["acc64"] = 1
                 graph.notes.append((node.name, f"{node.op} stays float: {e}"))
+            else:
+                graph.reasons[node.name] = why_float(graph, uses, node)
             continue
         uses = Uses(graph)
     graph.drop_dead()
