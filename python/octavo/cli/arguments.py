@@ -70,6 +70,13 @@ def divisors(text: str) -> tuple[float, ...]:
     return found
 
 
+def names(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} holds no name")
+    return found
+
+
 def add_pictures(command: argparse.ArgumentParser) -> None:
     pictures = command.add_argument_group("pictures")
     pictures.add_argument("--resize", type=extent, default=(), metavar="SIDE|WxH", help="the shorter side, or exactly")

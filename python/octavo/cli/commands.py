@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from typing import Any
 
 from octavo import __version__
-from octavo.cli.arguments import add_command, add_dim, add_engine_options, add_json, positive
+from octavo.cli.arguments import add_command, add_dim, add_engine_options, add_json, names, positive
 
 
 def add_inspect(commands: Any) -> None:
@@ -25,6 +26,14 @@ def add_bench(commands: Any) -> None:
     command = add_command(commands, "bench", "time a model on random inputs", bench_command)
     command.add_argument("model", metavar="MODEL")
     command.add_argument("--rounds", type=positive, default=20, metavar="N", help="rounds of about 30 ms (default 20)")
+    command.add_argument(
+        "--compare",
+        type=names,
+        default=(),
+        metavar="PEER[,PEER]",
+        help="onnxruntime, openvino, litert: engines that take turns with it on the same file (extra: bench)",
+    )
+    command.add_argument("--batch", type=positive, metavar="B", help="size of the inputs' symbolic first dimension")
     command.add_argument("--compare-float", metavar="F.onnx", help="a float model that takes turns with it")
     command.add_argument("--steps", action="store_true", help="show the time of each step too")
     add_dim(command)
@@ -86,11 +95,21 @@ def bench_command(options: argparse.Namespace) -> int:
         isa=options.isa,
         rounds=options.rounds,
         dims=options.dim,
+        batch=options.batch,
+        compare=options.compare,
         compare_float=options.compare_float,
         steps=options.steps,
+        progress=show_progress if sys.stderr.isatty() else None,
     )
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K")
     print(json.dumps(report) if options.json else bench_text(report))
     return 0
+
+
+def show_progress(number: int, rounds: int) -> None:
+    sys.stderr.write(f"\rround {number + 1} of {rounds}\033[K")
+    sys.stderr.flush()
 
 
 def explain_command(options: argparse.Namespace) -> int:

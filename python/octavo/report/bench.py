@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +11,14 @@ from typing import Any
 import numpy as np
 
 from octavo.engine import Session
-from octavo.errors import InvalidArgument
+from octavo.errors import InvalidArgument, Unsupported
 from octavo.feeds import TensorInfo
+from octavo.report import peers
 from octavo.report.inspect import checked_dims, input_shapes
+from octavo.report.reasons import BORDER, INTEGER
 from octavo.report.table import table
+
+Progress = Callable[[int, int], object]
 
 WARM_UP_S = 0.1
 ROUND_S = 0.03  # runs of one round; models take turns round by round
@@ -37,18 +42,26 @@ def random_feeds(inputs: list[TensorInfo], dims: Mapping[str, int], seed: int = 
     return feeds
 
 
-def time_interleaved(runs: list[Callable[[], object]], rounds: int) -> list[list[int]]:
-    """Nanoseconds of each call of each run. The runs take turns, so that a busy machine slows all alike."""
+def time_interleaved(
+    runs: list[Callable[[], object]], rounds: int, progress: Progress | None = None, round_s: float = ROUND_S
+) -> list[list[int]]:
+    """Nanoseconds of each call of each run. The runs take turns, so that a busy machine slows all alike.
+
+    Each turn opens with a call that does not count, which brings code, weights and threads back to where they serve.
+    """
     repeats = []
     for run in runs:
         start, calls = time.perf_counter(), 0
         while calls < 2 or time.perf_counter() - start < WARM_UP_S:
             run()
             calls += 1
-        repeats.append(max(1, round(ROUND_S * calls / (time.perf_counter() - start))))
+        repeats.append(max(1, round(round_s * calls / (time.perf_counter() - start))))
     times: list[list[int]] = [[] for _ in runs]
-    for _ in range(rounds):
+    for number in range(rounds):
+        if progress is not None:
+            progress(number, rounds)
         for run, taken, times_each in zip(runs, times, repeats):
+            run()
             for _ in range(times_each):
                 start_ns = time.perf_counter_ns()
                 run()
@@ -63,31 +76,88 @@ def bench(
     isa: str | None = None,
     rounds: int = 20,
     dims: Sequence[tuple[str, int]] = (),
+    batch: int | None = None,
+    compare: Sequence[str] = (),
     compare_float: str | None = None,
     steps: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Times a model on random inputs and, in turn with it, a float model to compare with. Ready for JSON.
+    """Times a model on random inputs and, in turn with it, peers on the same file or a float model. Ready for JSON.
 
-    Raises InvalidArgument when `rounds` is not positive, and whatever Session raises.
+    batch: the size of the inputs' symbolic first dimension. compare: peers (report.peers), with as many threads. A peer
+    that refuses the file is told in its entry's "error" and left out. progress(round, rounds) is called before a round.
+
+    Raises InvalidArgument for wrong arguments, Unsupported when a peer is not installed, and whatever Session raises.
     """
     if rounds < 1:
         raise InvalidArgument(f"rounds should be 1 or more, not {rounds}")
+    for peer in compare:
+        peers.load(peer)
     paths = [model] if compare_float is None else [model, compare_float]
     sessions = [Session(path, threads=threads, isa=isa) for path in paths]
-    feeds = [random_feeds(s.get_inputs(), checked_dims(s.get_inputs(), dims)) for s in sessions]
+    feeds = [random_feeds(s.get_inputs(), sizes(s.get_inputs(), dims, batch)) for s in sessions]
     bound = [s.bind(f) for s, f in zip(sessions, feeds)]
+    entries, runs = prepared_peers(model, compare, feeds[0], sessions[0])
+    times = time_interleaved([*(b.run for b in bound), *runs.values()], rounds, progress)
     results = [
         figures(path, session, one.arena_bytes, taken, batch_of(given))
-        for path, session, one, taken, given in zip(
-            paths, sessions, bound, time_interleaved([b.run for b in bound], rounds), feeds
-        )
+        for path, session, one, taken, given in zip(paths, sessions, bound, times, feeds)
     ]
     report: dict[str, Any] = {"models": results, "rounds": rounds}
     if compare_float is not None:
         report["speedup"] = round(results[1]["median_ms"] / results[0]["median_ms"], 3)
+    if compare:
+        for name, taken in zip(runs, times[len(bound) :]):
+            entries[name] |= latency(taken)
+            entries[name]["ratio"] = round(results[0]["median_ms"] / entries[name]["median_ms"], 3)
+        report["peers"] = list(entries.values())
+        report["ratio"] = max((e["ratio"] for e in entries.values() if "ratio" in e), default=None)
     if steps:
         report["steps"] = step_times(model, feeds[0], threads, isa, max(5, rounds))
     return report
+
+
+def prepared_peers(
+    model: str, names: Sequence[str], feeds: Mapping[str, np.ndarray], session: Session
+) -> tuple[dict[str, dict[str, Any]], dict[str, Callable[[], object]]]:
+    """An entry for each peer, and the runs of those that take the model. Float models compute in float32 everywhere."""
+    entries: dict[str, dict[str, Any]] = {}
+    runs: dict[str, Callable[[], object]] = {}
+    quantized = any(step["op"] in BORDER or step["op"] in INTEGER for step in session.plan.steps)
+    for name in names:
+        entries[name] = {"engine": name, "version": peers.version_of(name)}
+        try:
+            runs[name] = peers.prepare(name, model, feeds, session.threads, float32=not quantized)
+        except Unsupported as e:
+            entries[name]["error"] = str(e)
+    return entries, runs
+
+
+def sizes(inputs: list[TensorInfo], dims: Sequence[tuple[str, int]], batch: int | None) -> dict[str, int]:
+    """The symbolic dimensions given, with those that come first in an input set to `batch`."""
+    found = checked_dims(inputs, dims)
+    if batch is None:
+        return found
+    if batch < 1:
+        raise InvalidArgument(f"the batch should be 1 or more, not {batch}")
+    for info in inputs:
+        first = info.shape[0] if info.shape else batch
+        if isinstance(first, str):
+            found.setdefault(first, batch)
+        if (found[first] if isinstance(first, str) else first) not in (batch, None):
+            raise InvalidArgument(f"input '{info.name}' has shape {info.shape}: its batch cannot be {batch}")
+    return found
+
+
+def latency(taken: list[int]) -> dict[str, Any]:
+    """Median, best and 99th percentile in milliseconds."""
+    ordered = sorted(taken)
+    return {
+        "median_ms": round(statistics.median(ordered) / 1e6, 6),
+        "min_ms": round(ordered[0] / 1e6, 6),
+        "p99_ms": round(ordered[min(len(ordered) - 1, math.ceil(0.99 * len(ordered)) - 1)] / 1e6, 6),
+        "runs": len(ordered),
+    }
 
 
 def batch_of(feeds: Mapping[str, np.ndarray]) -> int:
@@ -96,16 +166,13 @@ def batch_of(feeds: Mapping[str, np.ndarray]) -> int:
 
 
 def figures(path: str, session: Session, arena: int, taken: list[int], batch: int) -> dict[str, Any]:
-    median = statistics.median(taken)
     return {
         "model": path,
         "isa": session.isa,
         "threads": session.threads,
         "batch": batch,
-        "median_ms": round(median / 1e6, 6),
-        "min_ms": round(min(taken) / 1e6, 6),
-        "inferences_per_s": round(batch * 1e9 / median, 3),
-        "runs": len(taken),
+        **latency(taken),
+        "inferences_per_s": round(batch * 1e9 / statistics.median(taken), 3),
         "weight_bytes": session.memory.weights,
         "arena_bytes": arena,
     }
@@ -133,7 +200,7 @@ def step_times(
 
 def bench_text(report: dict[str, Any]) -> str:
     """The report for people."""
-    headers = ["model", "ISA", "threads", "median ms", "min ms", "inferences/s", "runs"]
+    headers = ["model", "ISA", "threads", "median ms", "min ms", "p99 ms", "inferences/s", "runs"]
     rows = [
         [
             m["model"].rsplit("/", 1)[-1],
@@ -141,6 +208,7 @@ def bench_text(report: dict[str, Any]) -> str:
             str(m["threads"]),
             f"{m['median_ms']:.3f}",
             f"{m['min_ms']:.3f}",
+            f"{m['p99_ms']:.3f}",
             f"{m['inferences_per_s']:,.1f}",
             str(m["runs"]),
         ]
@@ -149,6 +217,8 @@ def bench_text(report: dict[str, Any]) -> str:
     lines = [table(headers, rows, left=("model", "ISA"))]
     if "speedup" in report:
         lines += ["", f"The first is {report['speedup']:.2f} times as fast as the float model."]
+    if "peers" in report:
+        lines += ["", *peer_lines(report)]
     if "steps" in report:
         total = sum(s["us"] for s in report["steps"]) or 1.0
         rows = []
@@ -158,3 +228,17 @@ def bench_text(report: dict[str, Any]) -> str:
         columns = ["operator", "us", "%", "GMAC/s", "kernel", "node"]
         lines += ["", table(columns, rows, left=("operator", "kernel", "node"))]
     return "\n".join(lines)
+
+
+def peer_lines(report: dict[str, Any]) -> list[str]:
+    rows = [
+        [e["engine"], e["version"], *(f"{e[k]:.3f}" for k in ("median_ms", "min_ms", "p99_ms")), f"{e['ratio']:.2f}"]
+        for e in report["peers"]
+        if "ratio" in e
+    ]
+    lines = []
+    if rows:
+        headers = ["peer", "version", "median ms", "min ms", "p99 ms", "octavo / peer"]
+        lines = [table(headers, rows, left=("peer", "version"))]
+        lines += ["", f"octavo takes {report['ratio']:.2f} times as long as the best peer (below 1: it is faster)."]
+    return lines + [e["error"] for e in report["peers"] if "error" in e]
