@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SOURCES := $(shell find cpp python -name '*.cpp' -o -name '*.h' -o -name '*.inl' -o -name '*.def' -o -name '*.py' -o -name '*.onnx') \
            CMakeLists.txt pyproject.toml
 
-.PHONY: demo test bench lint format dev native test-native test-python clean
+.PHONY: demo test bench bench-save bench-compare compare lint format dev native test-native test-python clean
 
 demo: $(VENV)/installed          ## install octavo and classify 1,000 images with the embedded network
 	$(BIN)/octavo demo
@@ -24,9 +24,22 @@ native: $(VENV)/build-tools      ## the library, octavo-run, octavo-selftest, oc
 	$(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -S . -B $(BUILD) -DOCTAVO_WERROR=ON
 	$(BIN)/cmake --build $(BUILD) -j $(JOBS)
 
-bench: native $(VENV)/bench-tools ## kernels, whole models, and peers side by side
+BENCH := $(BIN)/python -m pytest bench -q --benchmark-enable --benchmark-storage=file://./.benchmarks --benchmark-columns=min,median,iqr,rounds
+NAME ?= baseline
+FAIL ?= median:10%
+
+bench: native $(VENV)/bench-tools ## kernels and whole models
 	$(BUILD)/octavo-bench
-	$(BIN)/python -m pytest bench --benchmark-enable -q
+	$(BENCH)
+
+bench-save: $(VENV)/bench-tools  ## keep the suites' figures as .benchmarks/*_$(NAME).json
+	$(BENCH) --benchmark-save=$(NAME)
+
+bench-compare: $(VENV)/bench-tools ## run the suites against the newest baseline; fails where FAIL says
+	$(BENCH) --benchmark-compare --benchmark-compare-fail=$(FAIL)
+
+compare: native $(VENV)/bench-tools ## octavo and its peers: bench/RESULTS.md, .json, .txt, .png
+	$(BIN)/python bench/compare.py $(MODELS) --out bench/RESULTS
 
 lint: $(VENV)/test-tools
 	$(BIN)/ruff check .

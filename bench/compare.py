@@ -1,184 +1,164 @@
 #!/usr/bin/env python3
-"""Latency of the same ONNX files on octavo and its peers, interleaved in one run.
+"""The whole comparison with onnxruntime, OpenVINO and LiteRT: tables, JSON, a plot and RESULTS.md.
 
-    python bench/compare.py MODEL.onnx [MODEL2.onnx ...] [--threads 1] [--rounds 15] [--json OUT] [--markdown]
+    python bench/compare.py [MODELS] [--out PREFIX] [--part one,two,batch,avx2,kernels,loading,busy] [--only TEXT]
+                            [--quick] [--budget SECONDS] [--again]
 
-Every engine that is installed takes part (onnxruntime, OpenVINO: `pip install octavo[bench]`), inputs bound once.
-The engines run in turn, round by round, in this process, so drift of the machine hits all alike; a round keeps its best
-time and the median over the rounds is printed. `--pair FLOAT=INT8` adds a comparison of two files on octavo itself.
+MODELS is the folder of ONNX files (default: $OCTAVO_SHARED/models, else ../shared/models beside the repository);
+MobileNetV1 and ResNet-50 with seeded weights are made on the fly. Files that are not there are left out, aloud.
+
+In every unit of the comparison all engines run in one process on the same file and threads, inputs bound, in turn,
+round by round, so that drift of the machine hits all alike. A unit that PREFIX.json holds is not measured again, so the
+work can be done in pieces: `--budget 80` stops before a unit that would start after 80 seconds; run it again to go on.
+PREFIX.txt, PREFIX.png and PREFIX.md are written anew from PREFIX.json each time. `--out bench/RESULTS` is how the
+repository's own results are made.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import platform
-import statistics
 import sys
 import time
-from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import tables
+from octavo.errors import Error
+from units import ROOT, Settings, all_units
 
-Run = Callable[[], object]
-
-
-def random_feeds(path: str, dims: dict[str, int]) -> dict[str, np.ndarray]:
-    """Random inputs of the model's own types: token ids and masks for integers, a normal distribution for floats."""
-    import octavo
-
-    rng = np.random.default_rng(0)
-    feeds = {}
-    for info in octavo.Session(path, threads=1).get_inputs():
-        shape = [d if isinstance(d, int) else dims.get(d or "", 1) for d in info.shape]
-        kind = info.type.removeprefix("tensor(").removesuffix(")")
-        dtype = np.dtype({"float": "float32", "double": "float64"}.get(kind, kind))
-        if dtype.kind == "f":
-            feeds[info.name] = rng.standard_normal(shape).astype(dtype)
-        elif dtype.itemsize == 1:
-            limits = np.iinfo(dtype)
-            feeds[info.name] = rng.integers(limits.min, limits.max + 1, shape).astype(dtype)
-        else:
-            feeds[info.name] = (np.ones(shape) if "mask" in info.name else rng.integers(0, 1000, shape)).astype(dtype)
-    return feeds
+PARTS = ("one", "two", "batch", "avx2", "kernels", "loading", "busy")
 
 
-def on_octavo(path: str, feeds: dict[str, np.ndarray], threads: int) -> Run:
-    import octavo
-
-    return octavo.Session(path, threads=threads).bind(feeds).run
-
-
-def on_onnxruntime(path: str, feeds: dict[str, np.ndarray], threads: int) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    binding = session.io_binding()
-    for name, array in feeds.items():
-        binding.bind_cpu_input(name, array)
-    for out in session.get_outputs():
-        binding.bind_output(out.name, "cpu")
-    return lambda: session.run_with_iobinding(binding)
+def model_folder(given: str | None) -> Path:
+    if given:
+        return Path(given)
+    shared = os.environ.get("OCTAVO_SHARED")
+    return Path(shared) / "models" if shared else ROOT.parent / "shared" / "models"
 
 
-def on_openvino(path: str, feeds: dict[str, np.ndarray], threads: int) -> Run:
-    import openvino
-
-    core = openvino.Core()
-    model = core.read_model(path)
-    model.reshape({name: array.shape for name, array in feeds.items()})
-    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    if not any("Quantize" in op.get_type_name() for op in model.get_ops()):
-        settings["INFERENCE_PRECISION_HINT"] = "f32"  # its default for float models is bfloat16
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
-    for name, array in feeds.items():
-        request.set_tensor(name, openvino.Tensor(array))
-    return request.infer
+def bench_binary() -> Path | None:
+    found = [ROOT / "build" / kind / "octavo-bench" for kind in ("native", "dev")]
+    return next((path for path in found if path.exists()), None)
 
 
-ENGINES: dict[str, Callable[[str, dict[str, np.ndarray], int], Run]] = {
-    "octavo": on_octavo,
-    "onnxruntime": on_onnxruntime,
-    "openvino": on_openvino,
-}
+def machine() -> dict[str, Any]:
+    """The CPU, its cores, and the versions of what took part."""
+    from octavo import _core
+
+    names = [line.split(":", 1)[1].strip() for line in cpuinfo() if line.startswith("model name")]
+    packages = ("octavo", "onnxruntime", "openvino", "ai-edge-litert", "numpy", "onnx")
+    return {
+        "cpu": names[0] if names else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "isa": _core.best_isa(),
+        "compiler": _core.compiler,
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "versions": {name: version for name in packages if (version := installed(name))},
+    }
 
 
-def interleave(runs: dict[str, Run], rounds: int, seconds: float = 0.06) -> dict[str, float]:
-    """Median over the rounds of the best milliseconds of each round."""
-    repeat = {}
-    for name, run in runs.items():
-        for _ in range(3):
-            run()
-        start = time.perf_counter()
-        run()
-        repeat[name] = max(1, int(seconds / max(time.perf_counter() - start, 1e-6)))
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            best = float("inf")
-            for _ in range(repeat[name]):
-                start = time.perf_counter()
-                run()
-                best = min(best, time.perf_counter() - start)
-            times[name].append(best * 1e3)
-    return {name: statistics.median(t) for name, t in times.items()}
-
-
-def compare(path: str, engines: list[str], threads: int, rounds: int, dims: dict[str, int]) -> dict[str, float]:
-    feeds = random_feeds(path, dims)
-    runs = {}
-    for name in engines:
-        try:
-            runs[name] = ENGINES[name](path, feeds, threads)
-        except Exception as e:  # a peer that is missing or refuses the file is left out, aloud
-            print(f"# {name} leaves out {Path(path).name}: {type(e).__name__}: {str(e)[:120]}", file=sys.stderr)
-    return interleave(runs, rounds)
-
-
-def compare_pair(pair: str, threads: int, rounds: int, dims: dict[str, int]) -> dict[str, float]:
-    slow, fast = pair.split("=")
-    runs = {n: on_octavo(p, random_feeds(p, dims), threads) for n, p in (("float", slow), ("int8", fast))}
-    return interleave(runs, rounds)
-
-
-def cpu_name() -> str:
+def cpuinfo() -> list[str]:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.machine()
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
 
 
-def show(results: dict[str, dict[str, float]], columns: list[str], reference: str, markdown: bool) -> None:
-    """One row a model: milliseconds of each engine, and octavo's time over the best peer's."""
-    width = max(len(Path(name).stem) for name in results) + 2
-    heads = [*columns, "ratio"]
-    if markdown:
-        print("| model | " + " | ".join(heads) + " |\n|---|" + "---:|" * len(heads))
-    else:
-        print("model".ljust(width) + "".join(h.rjust(14) for h in heads))
-    for name, times in results.items():
-        cells = [f"{times[c]:.3f}" if c in times else "-" for c in columns]
-        others = [t for c, t in times.items() if c != reference]
-        cells.append(f"{times[reference] / min(others):.2f}" if others and reference in times else "-")
-        if markdown:
-            print(f"| {Path(name).stem} | " + " | ".join(cells) + " |")
-        else:
-            print(Path(name).stem.ljust(width) + "".join(c.rjust(14) for c in cells))
+def installed(package: str) -> str | None:
+    if package == "octavo":
+        import octavo
+
+        return octavo.__version__
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {"units": {}}
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def write(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def measure(args: argparse.Namespace, settings: Settings, record: dict[str, Any], out: Path) -> int:
+    """Runs the units that are wanted and not there yet; returns how many are left."""
+    wanted = [
+        (name, unit)
+        for name, unit in all_units().items()
+        if name.partition("/")[0] in args.part and args.only in name and (args.again or name not in record["units"])
+    ]
+    start = time.monotonic()
+    for number, (name, unit) in enumerate(wanted):
+        if args.budget and time.monotonic() - start > args.budget:
+            return len(wanted) - number
+        if sys.stderr.isatty():
+            print(f"\r{number + 1} of {len(wanted)}: {name}\033[K", end="", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        try:
+            found = unit(settings)
+        except (FileNotFoundError, Error) as e:
+            print(f"# {name} is left out: {e}", file=sys.stderr)
+            continue
+        found["date"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        found["seconds"] = round(time.monotonic() - began, 1)
+        found["rounds"] = settings.rounds
+        record["units"][name] = found
+        record["machine"] = machine()
+        write(out.with_name(out.name + ".json"), json.dumps(record, indent=1, sort_keys=True) + "\n")
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    return 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*")
-    parser.add_argument("--pair", action="append", default=[], metavar="FLOAT=INT8")
-    parser.add_argument("--engines", default=",".join(ENGINES))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE", help="size of a symbolic dimension")
-    parser.add_argument("--json", metavar="OUT")
-    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("models", nargs="?", metavar="MODELS")
+    parser.add_argument("--out", default=str(ROOT / "bench/results/compare"), metavar="PREFIX")
+    parser.add_argument("--part", default=",".join(PARTS), type=parts, metavar="PART[,PART]", help=", ".join(PARTS))
+    parser.add_argument("--only", default="", metavar="TEXT", help="units whose name holds TEXT")
+    parser.add_argument("--quick", action="store_true", help="3 short rounds: figures to look at, not to quote")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="start no unit after that; run again to go on")
+    parser.add_argument("--again", action="store_true", help="measure units that are there already, too")
+    parser.add_argument("--report", action="store_true", help="measure nothing, write the reports anew")
     args = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)
-    dims = {name: int(size) for name, size in (d.split("=") for d in args.dim)}
-    print(f"{cpu_name()}, {args.threads} thread(s); median ms of {args.rounds} interleaved rounds\n")
-    results: dict[str, dict[str, float]] = {}
-    for path in args.models:
-        results[path] = compare(path, args.engines.split(","), args.threads, args.rounds, dims)
-    if results:
-        show(results, args.engines.split(","), "octavo", args.markdown)
-    pairs = {pair.split("=")[1]: compare_pair(pair, args.threads, args.rounds, dims) for pair in args.pair}
-    if pairs:
-        print()
-        show(pairs, ["float", "int8"], "int8", args.markdown)
-    if args.json:
-        record: dict[str, Any] = {"cpu": cpu_name(), "threads": args.threads, "models": results, "pairs": pairs}
-        Path(args.json).write_text(json.dumps(record, indent=2) + "\n")
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    effort = {"rounds": 3, "round_s": 0.02} if args.quick else {}
+    settings = Settings(model_folder(args.models), ROOT / "build/bench-models", bench_binary=bench_binary(), **effort)
+    record = read(out.with_name(out.name + ".json"))
+    left = 0 if args.report else measure(args, settings, record, out)
+    if not record["units"]:
+        print("compare.py: nothing was measured", file=sys.stderr)
+        return 1
+    text = tables.text(record)
+    write(out.with_name(out.name + ".txt"), text)
+    plotted = tables.plot(record, out.with_name(out.name + ".png"))
+    tables.write_markdown(record, out.with_name(out.name + ".md"), out.name + ".png" if plotted else None)
+    print(text, end="")
+    if left:
+        print(f"{left} units are left; run the same command again to go on.", file=sys.stderr)
     return 0
+
+
+def parts(text: str) -> list[str]:
+    found = text.split(",")
+    for part in found:
+        if part not in PARTS:
+            raise argparse.ArgumentTypeError(f"{part!r} is none of {', '.join(PARTS)}")
+    return found
 
 
 if __name__ == "__main__":
