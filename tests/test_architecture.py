@@ -32,6 +32,8 @@ PYTHON_FLOORS = [
     {"ir"},
     {
         "ops",
+        "onnx_expansion",
+        "onnx_contrib",
         "passes",
         "onnx_import",
         "onnx_export",
@@ -52,6 +54,8 @@ ONNX_IMPORTERS = {
     "onnx_export.py",
     "onnx_qoperator.py",
     "onnx_step.py",
+    "onnx_expansion.py",
+    "onnx_contrib.py",
     "onnx_values.py",
     "onnx_control.py",
     "onnx_gradient.py",

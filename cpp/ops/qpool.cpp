@@ -16,7 +16,7 @@ namespace octavo {
 namespace {
 
 constexpr int64_t kGrain = 128 << 10;     // bytes read by a chunk
-constexpr int64_t kMostPixels = 1 << 23;  // 255 times as many still fit an int32
+constexpr int64_t kMostPixels = 1 << 23;  // 255 times as many still fit an int32, and a float32 counts them exactly
 
 struct MeanAttrs {
   int32_t x_zp;
@@ -44,6 +44,8 @@ class QAveragePool : public Op {
     ctx.need(0, DType::u8);
     check_dtype(ctx, 0, DType::u8);
     include_pad_ = ctx.step.i("count_include_pad", 0) != 0;
+    if (window_.h.kernel * window_.w.kernel > kMostPixels)
+      ctx.fail("a window of %lld x %lld pixels is too large", (long long)window_.h.kernel, (long long)window_.w.kernel);
     const OutputRange range = output_range(ctx, "y_zp");
     const int32_t before = zp_before(ctx);
     average_.x_zp = byte_attribute(ctx, "x_zp", 0);

@@ -134,7 +134,7 @@ def activation(w: Writer, x: str) -> str | None:
 def arithmetic(w: Writer, x: str) -> str | None:
     shape = w.shapes[x]
     kind = w.pick("Add", "Add", "Mul", "Mul", "Sub", "Max", "Min")
-    others = [v for v, s in w.shapes.items() if v != x and fits(s, shape)]
+    others = [v for v, s in w.shapes.items() if v != x and len(s) == len(shape) and fits(s, shape)]
     if others and w.chance(0.7):
         y = w.pick(*others)
     else:

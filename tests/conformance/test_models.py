@@ -125,6 +125,33 @@ def test_every_integer_equals_onnxruntime(name: str) -> None:
             assert not wrong, wrong
 
 
+@pytest.mark.parametrize("name", [n for n, m in MODELS.items() if "QOperator" in m.entry["precision"]])
+def test_fuses_like_its_twin(name: str) -> None:
+    """The same network with quantized operators and with Q/DQ pairs becomes the same steps."""
+    twin = name.replace("_qop_", "_qdq_")
+    if twin not in MODELS:
+        pytest.skip("no such file with Q/DQ pairs")
+    steps = [sorted(s["op"] for s in octavo.Session(MODELS[n].path).plan.steps) for n in (name, twin)]
+    assert steps[0] == steps[1]
+
+
+# onnxruntime leaves most convolutions of s8s8 in float.
+@pytest.mark.parametrize("name", [n for n in QUANTIZED if "minilm" not in n and "s8s8" not in n.replace("u8s8", "")])
+def test_what_onnxruntime_fused_and_saved(name: str, tmp_path: Path) -> None:
+    """A file that onnxruntime optimised and wrote, full of its own operators: its integers to the last."""
+    ort = pytest.importorskip("onnxruntime", reason="onnxruntime (test extra) is not installed")
+    listed = MODELS[name]
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    peer = ort.InferenceSession(str(listed.path), options, providers=["CPUExecutionProvider"])
+    ours = octavo.Session(tmp_path / "optimised.onnx")
+    assert not ours.python_steps, ours.python_steps
+    for feeds in listed.real_inputs(6):
+        assert np.array_equal(ours.run(None, feeds)[0], peer.run(None, feeds)[0])
+
+
 @pytest.mark.parametrize("name", QUANTIZED)
 def test_any_batch_or_length(name: str) -> None:
     """Symbolic dimensions change from call to call and each row stays what it was."""

@@ -190,6 +190,15 @@ def test_global_average_pool(dtype: type, seed: int, last: int) -> None:
 
 
 @QTYPES
+def test_nhwc_max_pool(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    case = Case("NhwcMaxPool", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1]).feed(
+        numbers(rng, dtype, 2, 9, 8, 5)
+    )
+    case.check(ops=["MaxPool"])
+
+
+@QTYPES
 @pytest.mark.parametrize("op", ["QLinearSigmoid", "QLinearLeakyRelu"])
 def test_tables(op: str, dtype: type) -> None:
     for seed in range(12):

@@ -20,6 +20,9 @@ SAME_RANK = {"Concat", "Conv", "ConvTranspose", "MaxPool", "AveragePool", "Globa
              "Slice", "Split", "Resize", "Upsample", "Tile", "Transpose", "DepthToSpace", "SpaceToDepth"}  # fmt: skip
 
 
+REDUCE = {f"Reduce{fn}" for fn in ("Mean", "Sum", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp")}
+
+
 def complete_shapes(graph: Graph) -> None:
     """Gives a shape (at least a rank) and a dtype to values without, where their node's inputs tell."""
     for node in graph.nodes:
@@ -38,7 +41,7 @@ def dtype_of(graph: Graph, node: Node) -> np.dtype | None:
         return np.dtype(bool)
     if node.op in ("Shape", "Size"):
         return np.dtype(np.int64)
-    if node.op in SAME_RANK | BROADCAST | {
+    if node.op in SAME_RANK | BROADCAST | REDUCE | {
         "MatMul",
         "Gemm",
         "Reshape",
@@ -71,6 +74,14 @@ def shape_of(graph: Graph, node: Node, k: int) -> Shape | None:
         return unknown(graph.rank(node.inputs[0]))
     if node.op in ("Reshape", "Expand"):
         return reshaped(graph, node)
+    if node.op in REDUCE and x is not None:
+        if node.attrs.get("keepdims", 1):
+            return unknown(len(x))
+        try:
+            gone = ints(graph, node, "axes", 1)
+        except LookupError:
+            return None
+        return x if not gone and node.attrs.get("noop_with_empty_axes", 0) else unknown(len(x) - len(gone or x))
     if node.op == "Flatten":
         return (None, None)
     if node.op == "Gemm":
