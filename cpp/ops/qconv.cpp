@@ -21,7 +21,7 @@ class QConv : public Op {
     whole_rows_ = p_.group == 1 && p_.dil_w == 1 && p_.kw > 1 && p_.group_c % 4 != 0;
     segments_ = whole_rows_ ? p_.kh : p_.kh * p_.kw;
     length_ = whole_rows_ ? p_.kw * p_.group_c : p_.group_c;
-    const GemmS8* kernel = find_gemm_s8(ctx.isa);
+    const GemmS8* kernel = p_.weights.multiplier ? find_gemm_s8_fixed(ctx.isa) : find_gemm_s8(ctx.isa);
     const int64_t count = p_.outputs / p_.group;
     packed_.reserve(size_t(p_.group));
     const int64_t inner = whole_rows_ ? 1 : p_.kw;
@@ -29,6 +29,7 @@ class QConv : public Op {
       packed_.emplace_back(kernel,
                            gemm_weights(p_.weights, g * count, count, segments_, length_, inner, p_.epilogue.out_f32));
     if (p_.epilogue.table) lut_ = &lut_s8(ctx.isa);
+    if (p_.epilogue.has_z && p_.weights.multiplier) eltwise_ = &eltwise_fixed(ctx.isa);
   }
 
   void infer(InferContext& ctx) const override { infer_qconv(p_, ctx); }
@@ -96,7 +97,7 @@ class QConv : public Op {
       job.b = &packed_[size_t(g)];
       job.a = x.data + g * p_.group_c;
       job.c = y.data + (first * y.image_pitch + g * count) * element;
-      job.epilogue = gemm_epilogue(p_.epilogue, z, lut_);
+      job.epilogue = gemm_epilogue(p_.epilogue, z, lut_, eltwise_);
       if (z) job.epilogue.z += first * residual.image_pitch + g * count;
       gemm_s8(ctx.pool, job);
     }
@@ -107,12 +108,14 @@ class QConv : public Op {
   int64_t segments_ = 1, length_ = 1;
   std::vector<GemmS8Packed> packed_;
   const LutS8* lut_ = nullptr;
+  const EltwiseFixed* eltwise_ = nullptr;
 };
 
 }  // namespace
 
 std::unique_ptr<Op> make_QConv(const BindContext& ctx) {
   const QConvParams p = parse_qconv(ctx);
+  if (p.depthwise() && p.epilogue.once) ctx.fail("attribute once is not for depthwise convolutions");
   if (p.depthwise() && !p.epilogue.out_s32) return make_qconv_depthwise(ctx);
   return std::make_unique<QConv>(ctx, p);
 }

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "core/arith.h"
+#include "kernels/eltwise_fixed/eltwise_fixed.h"
 #include "ops/op.h"
 
 namespace octavo {
@@ -14,8 +15,11 @@ namespace octavo {
 struct QEpilogue {
   int32_t x_zp = 0, y_zp = 0, lo = 0, hi = 255;
   bool out_f32 = false, out_s32 = false;
+  bool once = false;  // the fixed scheme: rounded once
   bool has_z = false;
   AddParams add = {};
+  bool fixed_add = false;  // then add_fixed in place of add
+  AddFixedParams add_fixed = {};
   const uint8_t* table = nullptr;  // 256 entries, or null
 };
 
@@ -23,10 +27,12 @@ struct QEpilogue {
 QEpilogue parse_q_epilogue(const BindContext& ctx);
 
 // Weights, bias and multipliers of `channels` outputs, checked: s8 or s16 weights, every |s16| <= 255, m finite.
+// The fixed scheme has multipliers and shifts in place of m.
 struct QWeights {
   const View* w = nullptr;
   const int32_t* bias = nullptr;  // null: zeros
   const float* m = nullptr;
+  const int32_t *multiplier = nullptr, *shift = nullptr;
   bool m_per_channel = false;
 };
 // Fails on s16 weights outside [-255, 255].

@@ -32,10 +32,15 @@ QEpilogue parse_q_epilogue(const BindContext& ctx) {
   e.hi = byte_attribute(ctx, "hi", 255);
   if (e.lo > e.hi) ctx.fail("lo (%d) is above hi (%d)", e.lo, e.hi);
   e.out_f32 = ctx.step.i("out_f32", 0) != 0;
+  e.once = ctx.step.i("once", 0) != 0;
   if (ctx.has(4)) {
     ctx.need(4, DType::u8);
     e.has_z = true;
-    e.add = add_params(ctx, "add_");
+    e.fixed_add = ctx.step.has("add_fixed_y");
+    if (e.fixed_add)
+      e.add_fixed = add_fixed_attributes(ctx, "add_");
+    else
+      e.add = add_params(ctx, "add_");
   }
   if (ctx.has(5)) {
     const View& t = ctx.constant(5, DType::u8);
@@ -57,6 +62,20 @@ void check_q_weights(const BindContext& ctx, const View& w) {
       ctx.fail("int16 weights hold %d; w - w_zp of 8-bit weights lies in [-255, 255]", w.as<int16_t>()[i]);
 }
 
+// s32 [2, channels] or [2, 1]: multipliers and shifts.
+static void parse_fixed_scales(const BindContext& ctx, const View& m, int64_t channels, QWeights& q) {
+  if (m.shape.rank != 2 || m.shape[0] != 2 || (m.shape[1] != 1 && m.shape[1] != channels))
+    ctx.fail("m of the fixed scheme must have shape [2, 1] or [2, %lld]: multipliers and shifts", (long long)channels);
+  if (ctx.step.i("out_f32", 0) != 0 || ctx.step.i("out_s32", 0) != 0) ctx.fail("out_f32 and out_s32 need a float m");
+  q.m_per_channel = m.shape[1] != 1;
+  q.multiplier = m.as<int32_t>();
+  q.shift = q.multiplier + m.shape[1];
+  for (int64_t i = 0; i < m.shape[1]; i++)
+    if (q.multiplier[i] < 0 || q.shift[i] < -31 || q.shift[i] > 30)
+      ctx.fail("m[:, %lld] is (%d, %d); multipliers are not negative and shifts lie in [-31, 30]", (long long)i,
+               q.multiplier[i], q.shift[i]);
+}
+
 QWeights parse_q_weights(const BindContext& ctx, int64_t channels) {
   QWeights q;
   q.w = ctx.constant_or_null(1);
@@ -69,6 +88,16 @@ QWeights parse_q_weights(const BindContext& ctx, int64_t channels) {
       ctx.fail("the bias has %lld entries, expected %lld", (long long)b.elements(), (long long)channels);
     q.bias = b.as<int32_t>();
   }
+  const View* scales = ctx.constant_or_null(3);
+  const bool fixed = scales && scales->dtype == DType::s32;
+  if (ctx.has(4) && fixed != ctx.step.has("add_fixed_y"))
+    ctx.fail(
+        "the residual addition must follow the same scheme as m: add_fixed_a, add_fixed_b and add_fixed_y for s32");
+  if (fixed) {
+    parse_fixed_scales(ctx, *scales, channels, q);
+    return q;
+  }
+  if (ctx.step.i("once", 0) != 0) ctx.fail("attribute once belongs to the fixed scheme, whose m is s32");
   const View& m = ctx.constant(3, DType::f32);
   if (m.elements() != 1 && m.elements() != channels)
     ctx.fail("m has %lld entries, expected 1 or %lld", (long long)m.elements(), (long long)channels);

@@ -21,6 +21,7 @@ DwconvS8Weights depthwise_weights(const QConvParams& p) {
   w.dil_h = p.dil_h, w.dil_w = p.dil_w;
   w.bias = p.weights.bias;
   w.m = p.weights.m;
+  w.multiplier = p.weights.multiplier, w.shift = p.weights.shift;
   w.m_stride = p.weights.m_per_channel ? 1 : 0;
   w.out_f32 = p.epilogue.out_f32;
   return w;
@@ -88,6 +89,7 @@ class QConvDepthwise : public Op {
       const Image z = image_of(ctx.in[4], p_.one_d);
       job.z = z.data + first * z.image_pitch;
       job.z_image = z.image_pitch, job.z_row = z.row_pitch, job.z_pixel = z.pixel_pitch;
+      job.add_fixed = e.add_fixed;
       job.add = kernel_params(e.add);
     }
     job.table = e.table;

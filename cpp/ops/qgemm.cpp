@@ -20,15 +20,17 @@ GemmS8Rows rows_of(const View& v) {
   return g;
 }
 
-GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const LutS8* lut) {
+GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const LutS8* lut, const EltwiseFixed* fixed) {
   GemmS8Epilogue g;
   g.kind = e.out_s32 ? GemmS8Epilogue::Kind::s32 : e.out_f32 ? GemmS8Epilogue::Kind::f32 : GemmS8Epilogue::Kind::u8;
   g.zp = e.y_zp, g.lo = e.lo, g.hi = e.hi;
   g.table = e.table;
   g.lut = lut;
+  g.once = e.once;
   if (e.has_z && z) {
     g.z = z->as<uint8_t>();
     g.add = kernel_params<GemmS8Add>(e.add);
+    g.fixed = fixed, g.add_fixed = e.add_fixed;
   }
   return g;
 }
@@ -43,6 +45,7 @@ GemmS8Weights gemm_weights(const QWeights& q, int64_t first, int64_t count, int6
   w.bias = q.bias ? q.bias + first : nullptr;
   w.m_stride = q.m_per_channel ? 1 : 0;
   if (q.m) w.m = q.m + first * w.m_stride;
+  if (q.multiplier) w.multiplier = q.multiplier + first * w.m_stride, w.shift = q.shift + first * w.m_stride;
   return w;
 }
 
@@ -79,8 +82,10 @@ class QGemm : public Op {
     n_ = w->shape[0], k_ = w->shape[1];
     epilogue_ = parse_q_epilogue(ctx);
     const QWeights q = parse_q_weights(ctx, n_);
-    packed_ = GemmS8Packed(find_gemm_s8(ctx.isa), gemm_weights(q, 0, n_, 1, k_, 1, epilogue_.out_f32));
+    const GemmS8* kernel = q.multiplier ? find_gemm_s8_fixed(ctx.isa) : find_gemm_s8(ctx.isa);
+    packed_ = GemmS8Packed(kernel, gemm_weights(q, 0, n_, 1, k_, 1, epilogue_.out_f32));
     if (epilogue_.table) lut_ = &lut_s8(ctx.isa);
+    if (epilogue_.has_z && q.multiplier) eltwise_ = &eltwise_fixed(ctx.isa);
   }
 
   void infer(InferContext& ctx) const override {
@@ -111,7 +116,7 @@ class QGemm : public Op {
     job.c = ctx.out[0].data;
     job.out = rows_of(ctx.out[0]);
     if (epilogue_.has_z) job.z = rows_of(ctx.in[4]);
-    job.epilogue = gemm_epilogue(epilogue_, epilogue_.has_z ? &ctx.in[4] : nullptr, lut_);
+    job.epilogue = gemm_epilogue(epilogue_, epilogue_.has_z ? &ctx.in[4] : nullptr, lut_, eltwise_);
     gemm_s8(ctx.pool, job);
   }
 
@@ -125,6 +130,7 @@ class QGemm : public Op {
   QEpilogue epilogue_;
   GemmS8Packed packed_;
   const LutS8* lut_ = nullptr;
+  const EltwiseFixed* eltwise_ = nullptr;
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
-// QMul: y = clamp(rne(fl32((a - za) * (b - zb)) * m + zp_before) + (zp - zp_before), lo, hi), numpy broadcasting.
+// QMul: y = clamp(rne(fl32((a - za) * (b - zb)) * m + zp_before) + (zp - zp_before), lo, hi), numpy broadcasting. With
+// `fixed` in place of m: the fixed scheme's product (kernels/eltwise_fixed/eltwise_fixed.h).
 #include "kernels/eltwise_s8/eltwise_s8.h"
 #include "ops/copy.h"
 #include "ops/quantized_attrs.h"
@@ -9,22 +10,34 @@ namespace {
 
 constexpr int64_t kGrain = 64 << 10;  // elements of a chunk: some 10 us
 
-class QMul : public Op {
- public:
-  explicit QMul(const BindContext& ctx) : kernel_(eltwise_s8(ctx.isa)) {
-    check_arity(ctx, 2, 2);
-    ctx.need(0, DType::u8);
-    ctx.need(1, DType::u8);
-    check_dtype(ctx, 0, DType::u8);
-    const OutputRange r = output_range(ctx, "zp");
-    const int32_t before = zp_before(ctx);
-    p_ = {byte_attribute(ctx, "za", 0),
+MulS8Params parameters(const BindContext& ctx, const OutputRange& r, const MulS8Params*) {
+  const int32_t before = zp_before(ctx);
+  return {byte_attribute(ctx, "za", 0),
           byte_attribute(ctx, "zb", 0),
           r.zp - before,
           r.lo,
           r.hi,
           finite_attribute(ctx, "m"),
           float(before)};
+}
+MulFixedParams parameters(const BindContext& ctx, const OutputRange& r, const MulFixedParams*) {
+  const FixedScale m = fixed_attribute(ctx, "fixed");
+  return {byte_attribute(ctx, "za", 0), byte_attribute(ctx, "zb", 0), r.zp, r.lo, r.hi, {m.multiplier, m.shift}};
+}
+
+MulS8Params swapped(const MulS8Params& p) { return {p.zb, p.za, p.zp, p.lo, p.hi, p.m, p.before}; }
+MulFixedParams swapped(const MulFixedParams& p) { return {p.zb, p.za, p.zp, p.lo, p.hi, p.m}; }
+
+// Kernel and Params: EltwiseS8 and MulS8Params, or the fixed scheme's.
+template <class Kernel, class Params>
+class QMul : public Op {
+ public:
+  QMul(const BindContext& ctx, const Kernel& kernel) : kernel_(kernel) {
+    check_arity(ctx, 2, 2);
+    ctx.need(0, DType::u8);
+    ctx.need(1, DType::u8);
+    check_dtype(ctx, 0, DType::u8);
+    p_ = parameters(ctx, output_range(ctx, "zp"), static_cast<const Params*>(nullptr));
   }
 
   void infer(InferContext& ctx) const override {
@@ -37,7 +50,7 @@ class QMul : public Op {
     const RowPlan plan = plan_rows(ctx.out[0], ctx.in[0], &ctx.in[1]);
     uint8_t* y = ctx.out[0].as<uint8_t>();
     const uint8_t *a = ctx.in[0].as<uint8_t>(), *b = ctx.in[1].as<uint8_t>();
-    const MulS8Params other = {p_.zb, p_.za, p_.zp, p_.lo, p_.hi, p_.m, p_.before};
+    const Params other = swapped(p_);
     plan.run(ctx.pool, kGrain, [&](const int64_t* at, int64_t rows, int64_t cols) {
       const int64_t ldy = plan.row_stride[0], lda = plan.row_stride[1], ldb = plan.row_stride[2];
       if (plan.repeated[2])
@@ -52,15 +65,18 @@ class QMul : public Op {
   bool in_place(int k) const override { return k < 2; }
   bool strided_in(int k) const override { return k < 2; }
   bool strided_out() const override { return true; }
-  std::string kernel() const override { return std::string("eltwise_s8 ") + kernel_.isa; }
+  std::string kernel() const override { return kernel_name(kernel_); }
 
  private:
-  const EltwiseS8& kernel_;
-  MulS8Params p_;
+  const Kernel& kernel_;
+  Params p_;
 };
 
 }  // namespace
 
-std::unique_ptr<Op> make_QMul(const BindContext& ctx) { return std::make_unique<QMul>(ctx); }
+std::unique_ptr<Op> make_QMul(const BindContext& ctx) {
+  if (ctx.step.has("fixed")) return std::make_unique<QMul<EltwiseFixed, MulFixedParams>>(ctx, eltwise_fixed(ctx.isa));
+  return std::make_unique<QMul<EltwiseS8, MulS8Params>>(ctx, eltwise_s8(ctx.isa));
+}
 
 }  // namespace octavo

@@ -3,8 +3,11 @@
 
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "core/arith.h"
+#include "core/fixed.h"
+#include "kernels/eltwise_fixed/eltwise_fixed.h"
 #include "kernels/eltwise_s8/eltwise_s8.h"
 #include "ops/op.h"
 
@@ -28,6 +31,31 @@ inline float positive_attribute(const BindContext& ctx, const char* key) {
   const float v = finite_attribute(ctx, key);
   if (!(v > 0)) ctx.fail("attribute %s is %g as a float32; a scale that divides must be above 0", key, double(v));
   return v;
+}
+
+// The fixed scheme's [multiplier, shift] attribute (core/fixed.h).
+inline FixedScale fixed_attribute(const BindContext& ctx, const std::string& key) {
+  const std::vector<int64_t> v = ctx.step.ints(key.c_str());
+  if (v.size() != 2) ctx.fail("attribute %s has %zu entries, expected a multiplier and a shift", key.c_str(), v.size());
+  if (v[0] <= -(int64_t(1) << 31) || v[0] >= int64_t(1) << 31 || v[1] < -31 || v[1] > 30)
+    ctx.fail("attribute %s is (%lld, %lld); a multiplier lies within 2^31 and a shift in [-31, 30]", key.c_str(),
+             (long long)v[0], (long long)v[1]);
+  return {int32_t(v[0]), int32_t(v[1])};
+}
+
+// fixed_a, fixed_b and fixed_y behind `prefix`, with everything else of a fixed addition.
+inline AddFixedParams add_fixed_attributes(const BindContext& ctx, const std::string& prefix) {
+  const auto factor = [&](const char* key) {
+    const FixedScale s = fixed_attribute(ctx, prefix + key);
+    return FixedFactor{s.multiplier, s.shift};
+  };
+  const auto byte = [&](const char* key, int64_t otherwise) {
+    return byte_attribute(ctx, (prefix + key).c_str(), otherwise);
+  };
+  const AddFixedParams p = {byte("za", 0),   byte("zb", 0),     byte("zp", 0),     byte("lo", 0),
+                            byte("hi", 255), factor("fixed_a"), factor("fixed_b"), factor("fixed_y")};
+  if (p.lo > p.hi) ctx.fail("%slo (%d) is above %shi (%d)", prefix.c_str(), p.lo, prefix.c_str(), p.hi);
+  return p;
 }
 
 // Zero point and clamp of an output.
@@ -68,6 +96,8 @@ template <class Params = AddS8Params>  // each kernel family has its own
 inline Params kernel_params(const AddParams& p) {
   return {p.za, p.zb, p.zp, p.lo, p.hi, p.sa, p.sb, p.sy, p.c, p.ratio, p.inner_a};
 }
+inline std::string kernel_name(const EltwiseS8& k) { return std::string("eltwise_s8 ") + k.isa; }
+inline std::string kernel_name(const EltwiseFixed& k) { return std::string("eltwise_fixed ") + k.isa; }
 
 // The constant u8 table behind input k, or null when it is absent.
 inline const uint8_t* byte_table(const BindContext& ctx, int k) {

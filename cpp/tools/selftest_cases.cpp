@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tools/fixed_cases.h"
+
 namespace octavo {
 namespace {
 
@@ -209,6 +211,16 @@ void add_quantized(Random& r, Cases& cases, int scale) {
   }
 }
 
+// Every third integer step again, in the fixed scheme.
+void add_fixed(Random& r, Cases& cases, int scale) {
+  Cases more;
+  for (size_t k = 0; k < cases.size(); k += 3)
+    for (const char* op : {"QConv", "QGemm", "QAdd", "QMul", "QAveragePool", "QReduceMean"})
+      if (cases[k].step.op == op) more.push_back(fixed_case(r, cases[k]));
+  cases.insert(cases.end(), more.begin(), more.end());
+  for (int k = 0; k < 10 * scale; k++) cases.push_back(qsoftmax_case(r));
+}
+
 void add_float(Random& r, Cases& cases, int scale) {
   for (const char* fn :
        {"Relu",  "Clip", "LeakyRelu", "Elu",      "Sigmoid", "Silu", "HardSigmoid", "HardSwish", "Tanh",
@@ -270,6 +282,7 @@ std::vector<Case> selftest_cases(uint64_t seed, int scale) {
   Cases cases;
   add_products(r, cases, scale);
   add_quantized(r, cases, scale);
+  add_fixed(r, cases, scale);
   add_float(r, cases, scale);
   std::stable_sort(cases.begin(), cases.end(), [](const Case& a, const Case& b) { return a.step.op < b.step.op; });
   return cases;

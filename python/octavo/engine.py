@@ -86,7 +86,10 @@ class Session:
         result; one this CPU lacks is an error.
     optimize: False keeps every operator a step of its own. Never changes a result.
     literal: True runs the file as ONNX spells it: dequantize, operator in floating point, quantize. Slow; a yardstick.
-    requantize: "float" is the scheme of this version.
+    requantize: how integer operators round (docs/arithmetic.md). "float" (also None): as the ONNX file spells it.
+        "fixed": with integers only, as TensorFlow Lite's reference kernels do; a model with floating-point operators
+        between a DequantizeLinear and a QuantizeLinear is refused. The two differ by a step here and there. A
+        ``.octavo`` file keeps the scheme it was packed with.
     profile: True measures each step; read it with :meth:`profile`.
 
     Raises InvalidModel, Unsupported, InvalidArgument or IoError.
@@ -100,16 +103,14 @@ class Session:
         isa: str | None = None,
         optimize: bool = True,
         literal: bool = False,
-        requantize: str = "float",
+        requantize: str | None = None,
         profile: bool = False,
     ) -> None:
         count = _thread_count(threads)
         if isa is not None and not isinstance(isa, str):
             raise InvalidArgument(f"isa should be a name such as 'avx2', or None for the best, not {isa!r}")
-        if requantize == "fixed":
-            raise Unsupported("requantize='fixed' (integer-only requantization) is not in this version; use 'float'")
-        if requantize != "float":
-            raise InvalidArgument(f"requantize should be 'float', not {requantize!r}")
+        if requantize not in (None, "float", "fixed"):
+            raise InvalidArgument(f"requantize should be 'float' or 'fixed', not {requantize!r}")
         self._profile = bool(profile)
         self._python_steps: list[tuple[str, str]] = []
         self._notes: list[tuple[str, str]] = []
@@ -119,9 +120,15 @@ class Session:
         if plan is not None:
             if literal or not optimize:
                 raise InvalidArgument("optimize=False and literal=True are for ONNX models; a .octavo file is compiled")
+            packed = plan.metadata.get("requantize", "float")
+            if requantize not in (None, packed):
+                raise InvalidArgument(
+                    f"this file was packed with requantize={packed!r}; make the session from the ONNX model to have "
+                    f"requantize={requantize!r}"
+                )
             self._notes = _packed_notes(plan)
         else:
-            compiled = _compile(model, optimize=optimize, literal=literal, requantize=requantize)
+            compiled = _compile(model, optimize=optimize, literal=literal, requantize=requantize or "float")
             plan, callbacks = compiled.plan, compiled.callbacks
             hosted = compiled.hosted
             self._python_steps, self._notes = list(compiled.python_steps), list(compiled.notes)
@@ -215,6 +222,11 @@ class Session:
     def isa(self) -> str:
         """The instruction-set level in use."""
         return self._core.isa
+
+    @property
+    def requantize(self) -> str:
+        """How integer operators round: "float" or "fixed"."""
+        return self._plan.metadata.get("requantize", "float")
 
     @property
     def threads(self) -> int:

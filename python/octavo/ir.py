@@ -81,6 +81,7 @@ class Graph:
             str, str
         ] = {}  # node name -> why integers were not for it, should it still be float at the end
         self.metadata: dict[str, str] = {}
+        self.requantize = "float"  # or "fixed": the scheme that recognition follows
         self._count = 0
 
     # -- values ------------------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from octavo.onnx_values import pack, spelled, unpack
 from octavo.passes import run_passes
 from octavo.passes.context import held
 
+SCHEMES = ("float", "fixed")
+
 Callback = Callable[[Sequence[Any]], list[Any]]
 
 Hosted = tuple[str, np.dtype | None, list[int | str | None]]
@@ -47,14 +49,12 @@ def compile_model(
 
     model: a path, serialized bytes or an onnx.ModelProto. optimize=False keeps every operator a step of its own; the
     results are the same, byte for byte. literal=True runs the file as ONNX spells it: dequantize, float operators that
-    accumulate in float64, quantize. requantize: "float" is the only scheme there is. builder: for tests, stands in for
-    _core.PlanBuilder().
+    accumulate in float64, quantize. requantize: the scheme of docs/arithmetic.md that integer operators follow, "float"
+    or "fixed". builder: for tests, stands in for _core.PlanBuilder().
 
     Raises InvalidModel, Unsupported, InvalidArgument or IoError, naming the node or tensor.
     """
-    if requantize != "float":
-        raise InvalidArgument(f"requantize={requantize!r}: the only scheme is 'float'")
-    graph = compile_graph(model, optimize=optimize, literal=literal)
+    graph = compile_graph(model, optimize=optimize, literal=literal, requantize=requantize)
     if builder is None:
         from octavo import _core
 
@@ -62,11 +62,16 @@ def compile_model(
     return build(graph, builder)
 
 
-def compile_graph(model: Any, *, optimize: bool = True, literal: bool = False) -> Graph:
+def compile_graph(model: Any, *, optimize: bool = True, literal: bool = False, requantize: str = "float") -> Graph:
     """The graph of plan operators that build() lowers; for tests and for `explain`."""
     if not isinstance(model, (str, os.PathLike, bytes, bytearray, memoryview)) and not hasattr(model, "graph"):
         raise InvalidArgument(f"a model is a path, bytes or an onnx.ModelProto, not {type(model).__name__}")
+    if requantize not in SCHEMES:
+        raise InvalidArgument(f"requantize should be 'float' or 'fixed', not {requantize!r}")
+    if literal and requantize != "float":
+        raise InvalidArgument("literal=True computes in floating point, so requantize='fixed' has no meaning with it")
     graph = import_model(model)
+    graph.requantize = requantize
     run_passes(graph, optimize, literal)
     return graph
 
@@ -111,6 +116,8 @@ def build(graph: Graph, builder: Any) -> Compiled:
             done.hosted[public] = (spelled(value.host, value.dtype), value.dtype, dims(value) or [])
     if done.notes:
         builder.set_metadata(NOTES, json.dumps(done.notes))
+    if graph.requantize != "float":
+        builder.set_metadata("requantize", graph.requantize)
     done.plan = builder.build()
     return done
 

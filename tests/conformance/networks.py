@@ -50,6 +50,7 @@ class Net:
         self.inputs: list = []
         self.outputs: list = []
         self.feeds: Feeds = {}
+        self.options: dict[str, str] = {}  # what its Session needs beside the model
         self.count = 0
 
     def fresh(self, hint: str) -> str:
@@ -412,6 +413,31 @@ def small_weights() -> Net:
     return n
 
 
+def fixed() -> Net:
+    """requantize="fixed": convolutions, means, addition, subtraction, product, tables, concat, softmax; s8 and u8."""
+    n = Net("fixed", 8)
+    n.options = {"requantize": "fixed"}
+    x = n.dq(n.input("image", n.stream.ints(-128, 127, [2, 8, 17, 19], "int8"), ["N", 8, "H", "W"]), 1 / 50, -3, "int8")
+    x = n.qdq(n.op("Relu", n.qconv(x, 1 / 50, [32, 8, 3, 3], strides=[2, 2], pads=[1] * 4)), 1 / 9, -128, "int8")
+    d = n.qdq(n.op("Relu", n.qconv(x, 1 / 9, [32, 1, 3, 3], group=32, pads=[1] * 4)), 1 / 7, -128, "int8")
+    d = n.qdq(n.qconv(d, 1 / 7, [32, 32, 1, 1]), 1 / 3, 5, "int8")
+    x = n.qdq(n.op("Add", d, x), 1 / 2.5, -20, "int8")
+    p = n.qdq(n.op("AveragePool", x, kernel_shape=[3, 3], pads=[1] * 4), 1 / 2.5, -20, "int8")
+    s = n.qdq(n.op("Sub", x, p), 1 / 3.7, 11, "int8")
+    x = n.qdq(n.op("Concat", s, p, axis=1), 1 / 1.7, 3, "int8")
+    g = n.qdq(n.op("Sigmoid", n.qdq(n.op("GlobalAveragePool", x), 1 / 11, 9, "int8")), 1 / 256, -128, "int8")
+    x = n.qdq(n.op("Mul", x, g), 1 / 2, -7, "int8")
+    x = n.qdq(n.op("LeakyRelu", x, alpha=0.1), 1 / 1.3, -90, "int8")
+    u = n.qdq(x, 0.77, 70)
+    u = n.qdq(n.qconv(u, 0.77, [24, 64, 1, 1], weight={"dtype": "uint8", "per_channel": False, "zp": 119}), 3.3, 128)
+    u = n.qdq(n.op("ReduceMean", u, n.const([2, 3], "int64"), keepdims=0), 1.9, 111)
+    w, _ = n.weight([24, 10], per_channel=False)
+    u = n.qdq(n.op("MatMul", u, w), 0.4, 127)
+    n.output(n.qdq(n.op("Softmax", u, axis=-1), 1 / 256, 0))
+    n.output(n.q(x, 1 / 1.3, -90, "int8"), TensorProto.INT8)
+    return n
+
+
 NETWORKS: dict[str, Callable[[], Net]] = {
     f.__name__: f
     for f in (
@@ -424,5 +450,6 @@ NETWORKS: dict[str, Callable[[], Net]] = {
         literal_leftovers,
         qoperators,
         small_weights,
+        fixed,
     )
 }

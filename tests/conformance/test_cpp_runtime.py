@@ -51,8 +51,8 @@ def run_in_cpp(packed: Path, feeds: Feeds, isa: str, threads: int) -> dict[str, 
     return {f.stem: np.load(f) for f in out.glob("*.npy")}
 
 
-def check(model: object, feeds: Feeds, folder: Path, settings: list[tuple[str, int]]) -> None:
-    session = octavo.Session(model, threads=1)
+def check(model: object, feeds: Feeds, folder: Path, settings: list[tuple[str, int]], **options: str) -> None:
+    session = octavo.Session(model, threads=1, **options)
     want = session.run(None, feeds)
     packed = folder / "model.octavo"
     session.save(packed)
@@ -64,8 +64,9 @@ def check(model: object, feeds: Feeds, folder: Path, settings: list[tuple[str, i
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_seeded_networks(name: str, tmp_path: Path) -> None:
-    model, feeds = NETWORKS[name]().build()
-    check(model, feeds, tmp_path, [(isa, threads) for isa in LEVELS for threads in (1, 2)])
+    net = NETWORKS[name]()
+    model, feeds = net.build()
+    check(model, feeds, tmp_path, [(isa, threads) for isa in LEVELS for threads in (1, 2)], **net.options)
 
 
 def test_demo_network_in_cpp(tmp_path: Path) -> None:

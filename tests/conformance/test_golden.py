@@ -33,8 +33,9 @@ def digest(arrays: list[np.ndarray]) -> str:
 
 
 def run(name: str, **options: object) -> tuple[str, octavo.Session]:
-    model, feeds = NETWORKS[name]().build()
-    session = octavo.Session(model, **options)
+    net = NETWORKS[name]()
+    model, feeds = net.build()
+    session = octavo.Session(model, **net.options, **options)
     return digest(session.run(None, feeds)), session
 
 
@@ -75,9 +76,11 @@ def test_demo_network(isa: str, golden: dict[str, str]) -> None:
 def test_networks_cover_every_plan_operator() -> None:
     used = set()
     for name in NETWORKS:
-        model, _ = NETWORKS[name]().build()
+        net = NETWORKS[name]()
+        model, _ = net.build()
         for optimize in (True, False):
-            used |= {step["op"] for step in octavo.Session(model, threads=1, optimize=optimize).plan.steps}
+            session = octavo.Session(model, threads=1, optimize=optimize, **net.options)
+            used |= {step["op"] for step in session.plan.steps}
     assert set(_core.op_names()) - used - EXEMPT == set()
 
 

@@ -63,8 +63,9 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, l
     folder = tmp_path_factory.mktemp("packed")
     files = {}
     for name, make in NETWORKS.items():
-        model, feeds = make().build()
-        octavo.Session(model, threads=1).save(folder / name)
+        net = make()
+        model, feeds = net.build()
+        octavo.Session(model, threads=1, **net.options).save(folder / name)
         files[name] = ((folder / name).read_bytes(), list(feeds.values()))
     return files
 

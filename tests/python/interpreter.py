@@ -21,9 +21,6 @@ class Recorder:
         self.outputs: list[tuple[str, int]] = []
         self.metadata: dict[str, str] = {}
 
-    def set_metadata(self, key: str, text: str) -> None:
-        self.metadata[key] = text
-
     def add(self, name: str, dtype: int, dims: Any, array: np.ndarray | None = None) -> int:
         self.values.append((name, dtype, dims, array))
         return len(self.values) - 1
@@ -44,6 +41,9 @@ class Recorder:
 
     def add_output(self, name: str, value: int) -> None:
         self.outputs.append((name, value))
+
+    def set_metadata(self, key: str, value: str) -> None:
+        self.metadata[key] = value
 
     def build(self) -> Recorder:
         return self

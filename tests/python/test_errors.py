@@ -148,7 +148,7 @@ def test_wrong_out(case: str, sessions: dict[str, octavo.Session]) -> None:
         ({"threads": 10**9}, octavo.InvalidArgument, "threads"),
         ({"isa": "sse9"}, octavo.InvalidArgument, "sse9.*scalar"),
         ({"isa": 2}, octavo.InvalidArgument, "isa"),
-        ({"requantize": "fixed"}, octavo.Unsupported, "requantize='fixed'.*not in this version"),
+        ({"requantize": "fixed", "literal": True}, octavo.InvalidArgument, "literal"),
         ({"requantize": "both"}, octavo.InvalidArgument, "'both'"),
     ],
 )

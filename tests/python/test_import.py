@@ -204,6 +204,6 @@ def test_unknown_operators_and_sets() -> None:
 
 def test_options_are_checked() -> None:
     with pytest.raises(errors.InvalidArgument, match="requantize"):
-        compiled(parse(GOOD), requantize="fixed")
+        compiled(parse(GOOD), requantize="half")
     with pytest.raises(errors.InvalidArgument, match="int"):
         compiled(3)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ constexpr DwconvS8 kTable = {"avx2", 32, 16, 12000, OCTAVO_DW_TABLE};
 }  // namespace
 }  // namespace avx2
 
-extern const DwconvS8 dwconv_s8_avx2;
-const DwconvS8 dwconv_s8_avx2 = avx2::kTable;
+extern const DwconvS8 OCTAVO_DWCONV_S8_TABLE(avx2);
+const DwconvS8 OCTAVO_DWCONV_S8_TABLE(avx2) = avx2::kTable;
 
 }  // namespace octavo

@@ -45,7 +45,7 @@ constexpr DwconvS8 kTable = {"avx512vnni", 64, 64, 60000, OCTAVO_DW_TABLE};
 }  // namespace
 }  // namespace avx512vnni
 
-extern const DwconvS8 dwconv_s8_avx512vnni;
-const DwconvS8 dwconv_s8_avx512vnni = avx512vnni::kTable;
+extern const DwconvS8 OCTAVO_DWCONV_S8_TABLE(avx512vnni);
+const DwconvS8 OCTAVO_DWCONV_S8_TABLE(avx512vnni) = avx512vnni::kTable;
 
 }  // namespace octavo

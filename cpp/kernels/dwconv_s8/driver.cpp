@@ -58,8 +58,11 @@ const char* kind_name(DwconvS8Kind kind) {
 }  // namespace
 
 DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
-    : kernel_(static_cast<const DwconvS8*>(find_kernel("dwconv_s8", isa))), shape_(w), kind_(DwconvS8Kind::general) {
-  shape_.w = nullptr, shape_.bias = nullptr, shape_.m = nullptr;
+    : kernel_(static_cast<const DwconvS8*>(find_kernel(w.multiplier ? "dwconv_s8_fixed" : "dwconv_s8", isa))),
+      shape_(w),
+      kind_(DwconvS8Kind::general),
+      fixed_(w.multiplier != nullptr) {
+  shape_.w = nullptr, shape_.bias = nullptr, shape_.m = nullptr, shape_.multiplier = shape_.shift = nullptr;
   const bool square = w.kh == w.kw && w.dil_h == 1 && w.dil_w == 1 && w.stride_h == w.stride_w;
   if (square && (w.kh == 3 || w.kh == 5) && !w.out_f32) {
     if (w.stride_h == 1) kind_ = w.kh == 3 ? DwconvS8Kind::s1_two_rows : DwconvS8Kind::s1_5x5;
@@ -85,7 +88,7 @@ DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
     bytes += vectors * size_t(b.width), side += size_t(b.width);
     const int width = b.width == 64 ? 0 : b.width == 32 ? 1 : 2, partial = b.channels < b.width ? 1 : 0;
     bool fast = true;
-    for (int64_t i = b.first; i < b.first + b.channels; i++) fast = fast && proven(w, i);
+    for (int64_t i = b.first; i < b.first + b.channels && !fixed_; i++) fast = fast && proven(w, i);
     const DwconvS8Out out = w.out_f32 ? DwconvS8Out::f32 : fast ? DwconvS8Out::u8_fast : DwconvS8Out::u8_safe;
     b.row = kernel_->row[int(b.kind)][int(out)][width][partial];
     b.last_row = b.kind == DwconvS8Kind::s1_two_rows
@@ -95,6 +98,7 @@ DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
   weights_ = Buffer(bytes, true);
   bias_ = Buffer(side * sizeof(int32_t), true);
   m_ = Buffer(side * sizeof(float), true);
+  if (fixed_) shift_ = Buffer(side * sizeof(int32_t), true);
   for (const Block& b : blocks_) pack_block(w, b);
 }
 
@@ -137,7 +141,13 @@ void DwconvS8Packed::pack_block(const DwconvS8Weights& w, const Block& b) {
       if (in_block >= b.channels) continue;
       const int64_t c = b.first + in_block;
       bias_.as<int32_t>()[b.side + size_t(k * lanes + l)] = w.bias ? w.bias[c] : 0;
-      m_.as<float>()[b.side + size_t(k * lanes + l)] = w.m[c * w.m_stride];
+      const size_t at = b.side + size_t(k * lanes + l);
+      if (fixed_) {
+        m_.as<int32_t>()[at] = w.multiplier[c * w.m_stride];
+        shift_.as<int32_t>()[at] = w.shift[c * w.m_stride];
+      } else {
+        m_.as<float>()[at] = w.m[c * w.m_stride];
+      }
       if (b.kind == DwconvS8Kind::general) {
         for (size_t t = 0; t < taps_.size(); t++)
           if (part_of_[t] >= 0)
@@ -166,13 +176,22 @@ void DwconvS8Packed::pack_block(const DwconvS8Weights& w, const Block& b) {
     }
 }
 
-std::string DwconvS8Packed::name() const { return std::string("dwconv_s8 ") + kind_name(kind_) + " " + kernel_->isa; }
+std::string DwconvS8Packed::name() const {
+  return std::string(fixed_ ? "dwconv_s8_fixed " : "dwconv_s8 ") + kind_name(kind_) + " " + kernel_->isa;
+}
 
 namespace {
 
+// What second passes over the output need.
+struct Second {
+  const EltwiseS8* eltwise;
+  const EltwiseFixed* fixed;
+  const LutS8& lut;
+};
+
 // Blocks [first, last) of output rows [y, y + rows), columns [x, x + columns).
-void run_piece(const DwconvS8Job& j, const EltwiseS8& eltwise, const LutS8& lut, int64_t image, int64_t y, int64_t rows,
-               int64_t x, int64_t columns, size_t first, size_t last) {
+void run_piece(const DwconvS8Job& j, const Second& second, int64_t image, int64_t y, int64_t rows, int64_t x,
+               int64_t columns, size_t first, size_t last) {
   const DwconvS8Packed& p = *j.b;
   const DwconvS8Weights& s = p.shape();
   const int64_t element = s.out_f32 ? 4 : 1;
@@ -189,6 +208,7 @@ void run_piece(const DwconvS8Job& j, const EltwiseS8& eltwise, const LutS8& lut,
     r.x = in + b.first;
     r.channels = b.channels;
     r.w = p.weights(b), r.bias = p.bias(b), r.m = p.m(b);
+    if (p.fixed()) r.multiplier = p.multiplier(b), r.shift = p.shift(b);
     r.y = static_cast<uint8_t*>(j.y) + (out + b.first) * element;
     if (b.kind == DwconvS8Kind::s1_two_rows) {
       (rows == 1 ? b.last_row : b.row)(r);
@@ -207,9 +227,12 @@ void run_piece(const DwconvS8Job& j, const EltwiseS8& eltwise, const LutS8& lut,
     uint8_t* to = static_cast<uint8_t*>(j.y) + out + k * j.y_row + c0;
     if (j.z) {
       const uint8_t* z = j.z + image * j.z_image + (y + k) * j.z_row + x * j.z_pixel + c0;
-      eltwise.add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, columns, channels, j.add);
+      if (p.fixed())
+        second.fixed->add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, columns, channels, j.add_fixed);
+      else
+        second.eltwise->add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, columns, channels, j.add);
     }
-    if (j.table) lut.bytes(to, j.y_pixel, to, j.y_pixel, columns, channels, j.table);
+    if (j.table) second.lut.bytes(to, j.y_pixel, to, j.y_pixel, columns, channels, j.table);
   }
 }
 
@@ -217,8 +240,8 @@ void run_piece(const DwconvS8Job& j, const EltwiseS8& eltwise, const LutS8& lut,
 
 void dwconv_s8(Region& pool, Isa isa, const DwconvS8Job& job) {
   const DwconvS8Packed& p = *job.b;
-  const EltwiseS8& eltwise = eltwise_s8(isa);
-  const LutS8& lut = lut_s8(isa);
+  const Second second = {p.fixed() ? nullptr : &eltwise_s8(isa), p.fixed() ? &eltwise_fixed(isa) : nullptr,
+                         lut_s8(isa)};
   for (size_t t = 0; t < p.taps().size(); t++)
     job.offsets[t] = p.taps()[t].row * job.x_row + p.taps()[t].column * job.x_pixel;
   const int64_t step = p.two_rows() ? 2 : 1;
@@ -234,7 +257,7 @@ void dwconv_s8(Region& pool, Isa isa, const DwconvS8Job& job) {
     while (u < end) {
       const int64_t line = u / blocks, first = u % blocks, last = std::min(blocks, first + end - u);
       const int64_t piece = line % pieces, y = line / pieces % row_units * step, image = line / pieces / row_units;
-      run_piece(job, eltwise, lut, image, y, std::min(step, job.height - y), piece * kColumns,
+      run_piece(job, second, image, y, std::min(step, job.height - y), piece * kColumns,
                 std::min(kColumns, job.width - piece * kColumns), size_t(first), size_t(last));
       u += last - first;
     }

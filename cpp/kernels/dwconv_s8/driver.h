@@ -9,6 +9,7 @@
 #include "core/thread_pool.h"
 #include "core/types.h"
 #include "kernels/dwconv_s8/dwconv_s8.h"
+#include "kernels/eltwise_fixed/eltwise_fixed.h"
 #include "kernels/eltwise_s8/eltwise_s8.h"
 
 namespace octavo {
@@ -22,6 +23,7 @@ struct DwconvS8Weights {
   const int32_t* bias = nullptr;  // `channels` entries; null: zeros
   const float* m = nullptr;       // `channels` entries, or one when m_stride is 0
   int64_t m_stride = 1;
+  const int32_t *multiplier = nullptr, *shift = nullptr;  // in place of m: the fixed scheme
   bool out_f32 = false;
 };
 
@@ -47,6 +49,9 @@ class DwconvS8Packed {
   const int8_t* weights(const Block& b) const { return weights_.as<int8_t>() + b.weights; }
   const int32_t* bias(const Block& b) const { return bias_.as<int32_t>() + b.side; }
   const float* m(const Block& b) const { return m_.as<float>() + b.side; }
+  bool fixed() const { return fixed_; }
+  const int32_t* multiplier(const Block& b) const { return m_.as<int32_t>() + b.side; }
+  const int32_t* shift(const Block& b) const { return shift_.as<int32_t>() + b.side; }
   int64_t macs_per_us() const { return kernel_->macs_per_us; }
   const DwconvS8Weights& shape() const { return shape_; }  // pointers in it are not kept
   // "dwconv_s8 3x3s1 avx512vnni"
@@ -63,7 +68,8 @@ class DwconvS8Packed {
   std::vector<Block> blocks_;
   std::vector<Tap> taps_;
   std::vector<int32_t> part_of_;  // which s8 part of a weight each tap multiplies
-  Buffer weights_, bias_, m_;
+  bool fixed_;
+  Buffer weights_, bias_, m_, shift_;  // the fixed scheme's multipliers are in m_
 };
 
 struct DwconvS8Job {
@@ -78,6 +84,7 @@ struct DwconvS8Job {
   const uint8_t* z = nullptr;
   int64_t z_image = 0, z_row = 0, z_pixel = 0;
   AddS8Params add = {};
+  AddFixedParams add_fixed = {};  // in place of `add` in the fixed scheme
   const uint8_t* table = nullptr;
   int64_t* offsets = nullptr;  // room for taps().size() entries
 };

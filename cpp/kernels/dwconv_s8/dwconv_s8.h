@@ -44,6 +44,7 @@ struct DwconvS8Row {
                               // 5 x 5: [4 k][5 V, 4 shifts x 2 H];  general: [groups][4 k]
   const int32_t* bias;        // [4 k][lanes]; lane l of sub-vector k is channel l / 4 * 16 + 4 * k + l % 4 of the block
   const float* m;
+  const int32_t *multiplier, *shift;  // dwconv_s8_fixed: in place of m
   void* y;
   int64_t y_row, y_pixel;  // elements
   int32_t zp, lo, hi;
@@ -51,6 +52,8 @@ struct DwconvS8Row {
 
 constexpr int kDwconvS8Kinds = 8, kDwconvS8Widths = 3;
 
+// Two families: dwconv_s8, and dwconv_s8_fixed, which ends in y = clamp(scaled_twice(acc, scale[c]) + zp, lo, hi)
+// (core/fixed.h) without a float (OCTAVO_FIXED; u8_fast only).
 struct DwconvS8 {
   const char* isa;
   int32_t max_width;    // 64, 32 or 16
@@ -60,5 +63,11 @@ struct DwconvS8 {
   // [kind][out][0: 64 bytes, 1: 32, 2: 16][0: all channels exist, 1: `channels` do]; null where the ISA has none.
   RowFn row[kDwconvS8Kinds][3][kDwconvS8Widths][2];
 };
+
+#ifdef OCTAVO_FIXED
+#define OCTAVO_DWCONV_S8_TABLE(isa) dwconv_s8_fixed_##isa
+#else
+#define OCTAVO_DWCONV_S8_TABLE(isa) dwconv_s8_##isa
+#endif
 
 }  // namespace octavo

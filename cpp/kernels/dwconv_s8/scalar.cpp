@@ -50,7 +50,7 @@ constexpr DwconvS8 kTable = {"scalar", 16, 16, 1000, OCTAVO_DW_TABLE};
 }  // namespace
 }  // namespace scalar
 
-extern const DwconvS8 dwconv_s8_scalar;
-const DwconvS8 dwconv_s8_scalar = scalar::kTable;
+extern const DwconvS8 OCTAVO_DWCONV_S8_TABLE(scalar);
+const DwconvS8 OCTAVO_DWCONV_S8_TABLE(scalar) = scalar::kTable;
 
 }  // namespace octavo

@@ -24,6 +24,9 @@ OCTAVO_INLINE Column<V> interleave(typename V::B r0, typename V::B r1, typename 
   return {{V::lo16(a, c), V::hi16(a, c), V::lo16(b, d), V::hi16(b, d)}};
 }
 
+#ifdef OCTAVO_FIXED
+#include "kernels/dwconv_s8/fixed.inl"
+#else
 template <class V>
 struct Requant {
   typename V::F low, high;
@@ -37,12 +40,20 @@ struct Requant {
         hi(V::set1_b(uint8_t(r.hi))) {}
 };
 
+template <class V>
+OCTAVO_INLINE typename V::F load_scale(const DwconvS8Row& r, int at) {
+  return V::load_f(r.m + at);
+}
+
+constexpr bool serves(DwconvS8Out) { return true; }
+
 template <class V, DwconvS8Out kOut>
 OCTAVO_INLINE typename V::I scaled(typename V::I acc, typename V::F m, const Requant<V>& q) {
   auto x = V::mul_f(V::to_f(acc), m);
   if (kOut == DwconvS8Out::u8_safe) x = V::max_f(V::min_f(x, q.high), q.low);
   return V::to_i(x);
 }
+#endif
 
 template <class V, DwconvS8Out kOut, bool kPartial>
 OCTAVO_INLINE void store_pixel(uint8_t* y, typename V::H first, typename V::H second, const Requant<V>& q,
@@ -77,7 +88,7 @@ OCTAVO_INLINE void step3x3(const Column<V>* column, const DwconvS8Row& r, const 
       OCTAVO_UNROLL
       for (int i = 0; i < NX; i++) V::dot(acc[j / NW][i], column[i * S + c].k[k], weight);
     }
-    const auto m = V::load_f(r.m + kL * k);
+    const auto m = load_scale<V>(r, kL * k);
     OCTAVO_UNROLL
     for (int j = 0; j < NY; j++) OCTAVO_UNROLL
     for (int i = 0; i < NX; i++) {
@@ -172,7 +183,7 @@ OCTAVO_INLINE void step_general(const uint8_t* x, const DwconvS8Row& r, const Re
   }
   OCTAVO_UNROLL
   for (int i = 0; i < NX; i++) {
-    if (kOut == DwconvS8Out::f32) {
+    if constexpr (kOut == DwconvS8Out::f32) {
       alignas(64) float t[4 * kL];
       OCTAVO_UNROLL
       for (int k = 0; k < 4; k++) V::store_f(t + kL * k, V::mul_f(V::to_f(acc[k][i]), V::load_f(r.m + kL * k)));
@@ -181,7 +192,7 @@ OCTAVO_INLINE void step_general(const uint8_t* x, const DwconvS8Row& r, const Re
     } else {
       typename V::I v[4];
       OCTAVO_UNROLL
-      for (int k = 0; k < 4; k++) v[k] = scaled<V, kOut>(acc[k][i], V::load_f(r.m + kL * k), q);
+      for (int k = 0; k < 4; k++) v[k] = scaled<V, kOut>(acc[k][i], load_scale<V>(r, kL * k), q);
       store_pixel<V, kOut, kPartial>(static_cast<uint8_t*>(r.y) + (done + i) * r.y_pixel,
                                      V::adds16(V::packs32(v[0], v[1]), q.zp), V::adds16(V::packs32(v[2], v[3]), q.zp),
                                      q, r);
@@ -204,7 +215,8 @@ template <class V>
 struct Rows {
   template <DwconvS8Kind kKind, DwconvS8Out kOut, bool kPartial>
   static constexpr DwconvS8::RowFn fn() {
-    if constexpr ((kKind != DwconvS8Kind::general && kOut == DwconvS8Out::f32) || (kPartial && !V::kPartial))
+    if constexpr ((kKind != DwconvS8Kind::general && kOut == DwconvS8Out::f32) || (kPartial && !V::kPartial) ||
+                  !serves(kOut))
       return nullptr;
     else if constexpr (kKind == DwconvS8Kind::s1_two_rows)
       return row_s1<V, 2, 1, kOut, kPartial>;

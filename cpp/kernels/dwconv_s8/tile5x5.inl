@@ -76,7 +76,7 @@ OCTAVO_INLINE void step5x5(Blocks5x5<V, S>& ring, const DwconvS8Row& r, const Re
       const auto row = V::load_b(ring.block[i * S / 4 + h] + Ring::at(k, 4));
       V::dot(acc[i], row, V::load_b(w + (5 + i * S % 4 * 2 + h) * kB));
     }
-    const auto m = V::load_f(r.m + kL * k);
+    const auto m = load_scale<V>(r, kL * k);
     OCTAVO_UNROLL
     for (int i = 0; i < NX; i++) {
       const auto v = scaled<V, kOut>(acc[i], m, q);

@@ -103,7 +103,7 @@ constexpr GemmS8 kTable = {
 }  // namespace
 }  // namespace avx2
 
-extern const GemmS8 gemm_s8_avx2;
-const GemmS8 gemm_s8_avx2 = avx2::kTable;
+extern const GemmS8 OCTAVO_GEMM_S8_TABLE(avx2);
+const GemmS8 OCTAVO_GEMM_S8_TABLE(avx2) = avx2::kTable;
 
 }  // namespace octavo

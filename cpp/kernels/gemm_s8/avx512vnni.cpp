@@ -33,7 +33,7 @@ constexpr GemmS8 kTable = {
 }  // namespace
 }  // namespace avx512vnni
 
-extern const GemmS8 gemm_s8_avx512vnni;
-const GemmS8 gemm_s8_avx512vnni = avx512vnni::kTable;
+extern const GemmS8 OCTAVO_GEMM_S8_TABLE(avx512vnni);
+const GemmS8 OCTAVO_GEMM_S8_TABLE(avx512vnni) = avx512vnni::kTable;
 
 }  // namespace octavo

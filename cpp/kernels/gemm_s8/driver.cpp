@@ -31,7 +31,10 @@ void finish(const Cut& cut, const GemmS8Packed::Panel& q, int64_t n, int64_t lin
   }
   const int64_t at = n * job.z.image + line * job.z.line + first * job.z.row + q.first;
   uint8_t* y = static_cast<uint8_t*>(c);
-  if (e.z) cut.kernel.add(y, job.out.row, e.z + at, job.z.row, rows, q.cols, e.add);
+  if (e.z && e.fixed)
+    e.fixed->add(y, job.out.row, y, job.out.row, e.z + at, job.z.row, rows, q.cols, e.add_fixed);
+  else if (e.z)
+    cut.kernel.add(y, job.out.row, e.z + at, job.z.row, rows, q.cols, e.add);
   if (e.table) e.lut->bytes(y, job.out.row, y, job.out.row, rows, q.cols, e.table);
 }
 
@@ -44,7 +47,10 @@ void set_panel(const Cut& cut, const GemmS8Packed::Panel& q, GemmS8Tile& k) {
   k.m = cut.m + q.side;
   k.cols = q.cols;
   k.bias_f = e.bias_f ? e.bias_f + q.first : nullptr;
-  if (e.kind == GemmS8Epilogue::Kind::s32)
+  if (cut.b.shift()) {
+    k.multiplier = cut.b.multiplier() + q.side, k.shift = cut.b.shift() + q.side;
+    k.out = e.once ? GemmS8Out::u8_once : GemmS8Out::u8_twice;
+  } else if (e.kind == GemmS8Epilogue::Kind::s32)
     k.out = GemmS8Out::s32;
   else if (e.kind == GemmS8Epilogue::Kind::f32)
     k.out = GemmS8Out::f32;

@@ -10,6 +10,7 @@
 #include "core/thread_pool.h"
 #include "core/types.h"
 #include "kernels/eltwise_f32/eltwise_f32.h"
+#include "kernels/eltwise_fixed/eltwise_fixed.h"
 #include "kernels/gemm_s8/gemm_s8.h"
 #include "kernels/lut_s8/lut_s8.h"
 
@@ -25,6 +26,7 @@ struct GemmS8Weights {
   const float* m = nullptr;       // n entries, or one when m_stride is 0; null: ones (s32 outputs)
   int64_t m_stride = 1;
   bool natural = false;  // columns in their natural order, as s32 and f32 outputs want them; u8 outputs: false
+  const int32_t *multiplier = nullptr, *shift = nullptr;  // in place of m: the fixed scheme (kernel of gemm_s8_fixed)
 };
 
 // Weights in the kernel's order, bias and multipliers beside them. Immutable, so it is shared freely.
@@ -59,6 +61,8 @@ class GemmS8Packed {
   const uint8_t* data() const { return weights_.as<uint8_t>(); }
   const int32_t* bias() const { return side_.as<int32_t>(); }
   const float* m() const { return m_.as<float>(); }
+  const int32_t* multiplier() const { return m_.as<int32_t>(); }  // of the fixed scheme
+  const int32_t* shift() const { return shift_.as<int32_t>(); }   // null in the float scheme
   size_t side_elements() const { return size_t((panels > 0 ? panels - 1 : 0) * nr + tail_nr_) * size_t(kernel->lanes); }
   bool fast(int64_t p) const { return !fast_.empty() && fast_[size_t(p)]; }
   // "gemm_s8 7x4 avx512vnni"
@@ -73,7 +77,7 @@ class GemmS8Packed {
   void find_extras(const GemmS8Weights& w);
 
   int32_t tail_nr_ = 1;
-  Buffer weights_, side_, m_;
+  Buffer weights_, side_, m_, shift_;
   std::vector<char> fast_;
   // Panel p's extras are [first_extra_[p], first_extra_[p + 1]); both are empty where there are none.
   std::vector<GemmS8Extra> extra_;
@@ -87,6 +91,9 @@ struct GemmS8Epilogue {
   // u8: then the residual, then the table.
   const uint8_t* z = nullptr;
   GemmS8Add add = {};
+  bool once = false;  // fixed scheme: rounded once
+  const EltwiseFixed* fixed = nullptr;
+  AddFixedParams add_fixed = {};  // with `fixed`: in place of add
   const uint8_t* table = nullptr;
   const LutS8* lut = nullptr;  // looks the table up
   // f32: fl(acc) * m[n] + bias_f[n] + z.
@@ -133,5 +140,6 @@ void pack_activations(Region& pool, const GemmS8Packed& packed, const uint8_t* b
 
 // The kernel table of the best level at or below `isa`.
 const GemmS8* find_gemm_s8(Isa isa);
+const GemmS8* find_gemm_s8_fixed(Isa isa);
 
 }  // namespace octavo

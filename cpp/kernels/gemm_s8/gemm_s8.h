@@ -24,7 +24,9 @@ enum class GemmS8Out : int32_t {
   u8_bytes,     // proved as well; clamped to [lo, hi] as bytes
   u8_float,     // clamped in float before the conversion
   s32,
-  f32,  // fl(acc) * m[n]; + bias_f[n] and + z where given, each rounded
+  f32,       // fl(acc) * m[n]; + bias_f[n] and + z where given, each rounded
+  u8_twice,  // family gemm_s8_fixed only: y = clamp(scaled_twice(acc, scale[n]) + zp, lo, hi)     (core/fixed.h)
+  u8_once,   // and the same, rounded once
 };
 
 // A group of four bytes that is multiplied again: at byte k of segment (outer, inner).
@@ -44,9 +46,10 @@ struct GemmS8Tile {
   int32_t extras;
   const int32_t* bias;  // in the panel's column order
   const float* m;
-  const int32_t* row_bias;  // MR more summands, one a row; or null
-  const float* bias_f;      // f32 only: of the columns, or null
-  const float* z;           // f32 only: the same shape as the outputs, or null
+  const int32_t *multiplier, *shift;  // gemm_s8_fixed: in place of m
+  const int32_t* row_bias;            // MR more summands, one a row; or null
+  const float* bias_f;                // f32 only: of the columns, or null
+  const float* z;                     // f32 only: the same shape as the outputs, or null
   int64_t ldz;
   void* c;
   int64_t ldc;   // elements
@@ -70,7 +73,8 @@ constexpr int kGemmS8MaxRows = 14;
 constexpr int kGemmS8Work = 24 << 10;
 constexpr int kGemmS8MaxVectors = 4;
 
-// What an instruction set brings. A panel is `nr` vectors of `lanes` columns, packed as
+// What an instruction set brings, for two families: gemm_s8, and gemm_s8_fixed, whose tiles end without a float
+// (OCTAVO_FIXED; and no add). A panel is `nr` vectors of `lanes` columns, packed as
 //   [segment][k / k_group][nr][lanes][k_group]   (int8, or int16 if `wide`), then the extras' groups likewise,
 // where vector j, lane l holds column j * lanes + l, or for nr == 4 and u8 outputs, (l / 4) * 16 + 4 * j + l % 4: then
 // the packs of the epilogue, which work within 128-bit blocks, leave the bytes in memory order.
@@ -95,5 +99,11 @@ struct GemmS8 {
   // sums[r] = sum of a[r * lda + k]
   void (*sum_rows)(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* sums);
 };
+
+#ifdef OCTAVO_FIXED
+#define OCTAVO_GEMM_S8_TABLE(isa) gemm_s8_fixed_##isa
+#else
+#define OCTAVO_GEMM_S8_TABLE(isa) gemm_s8_##isa
+#endif
 
 }  // namespace octavo

@@ -78,6 +78,8 @@ void fill_panel(const GemmS8& kernel, const GemmS8Packed& packed, const GemmS8We
 
 const GemmS8* find_gemm_s8(Isa isa) { return static_cast<const GemmS8*>(find_kernel("gemm_s8", isa)); }
 
+const GemmS8* find_gemm_s8_fixed(Isa isa) { return static_cast<const GemmS8*>(find_kernel("gemm_s8_fixed", isa)); }
+
 void GemmS8Packed::set_layout(int64_t columns) {
   n = columns;
   const int64_t lanes = kernel->lanes, width = nr * lanes;
@@ -140,6 +142,7 @@ GemmS8Packed::GemmS8Packed(const GemmS8* kernel_table, const GemmS8Weights& w) :
   weights_ = Buffer(bytes, true);
   side_ = Buffer(checked_product(side_elements(), 4), true);
   m_ = Buffer(checked_product(side_elements(), 4), true);
+  if (w.multiplier) shift_ = Buffer(checked_product(side_elements(), 4), true);
   fast_.assign(size_t(panels), 1);
   for (int64_t p = 0; p < panels; p++) {
     const Panel q = panel(p);
@@ -166,7 +169,12 @@ GemmS8Packed::GemmS8Packed(const GemmS8* kernel_table, const GemmS8Weights& w) :
         const size_t at = q.side + size_t(j * kernel->lanes + l);
         const uint32_t flip = kernel->flips ? 128u * uint32_t(positive + negative) : 0u;
         side_.as<int32_t>()[at] = int32_t(uint32_t(bias) + flip);
-        m_.as<float>()[at] = m;
+        if (w.multiplier) {
+          m_.as<int32_t>()[at] = w.multiplier[o * w.m_stride];
+          shift_.as<int32_t>()[at] = w.shift[o * w.m_stride];
+        } else {
+          m_.as<float>()[at] = m;
+        }
       }
   }
 }
@@ -191,7 +199,8 @@ GemmS8Packed::Panel GemmS8Packed::panel(int64_t p) const {
 }
 
 std::string GemmS8Packed::name() const {
-  return "gemm_s8 " + std::to_string(kernel->rows[nr - 1]) + "x" + std::to_string(nr) + " " + kernel->isa;
+  return (shift() ? "gemm_s8_fixed " : "gemm_s8 ") + std::to_string(kernel->rows[nr - 1]) + "x" + std::to_string(nr) +
+         " " + kernel->isa;
 }
 
 void pack_activations(Region& pool, const GemmS8Packed& packed, const uint8_t* b, int64_t ldb, uint8_t flip,

@@ -33,7 +33,7 @@ constexpr GemmS8 kTable = {
 }  // namespace
 }  // namespace scalar
 
-extern const GemmS8 gemm_s8_scalar;
-const GemmS8 gemm_s8_scalar = scalar::kTable;
+extern const GemmS8 OCTAVO_GEMM_S8_TABLE(scalar);
+const GemmS8 OCTAVO_GEMM_S8_TABLE(scalar) = scalar::kTable;
 
 }  // namespace octavo

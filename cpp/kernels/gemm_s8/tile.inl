@@ -4,6 +4,9 @@
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 #define OCTAVO_UNROLL _Pragma("GCC unroll 16")
 
+#ifdef OCTAVO_FIXED
+#include "kernels/gemm_s8/fixed.inl"
+#else
 struct Requant {
   VF low, high;
   VH zp;
@@ -115,6 +118,7 @@ OCTAVO_INLINE void store_tile(VI (&acc)[MR][NR], const GemmS8Tile& t) {
   else
     store_f32<MR, NR>(acc, t);
 }
+#endif
 
 template <int MR, int NR>
 OCTAVO_INLINE void start_tile(VI (&acc)[MR][NR], const GemmS8Tile& t) {
@@ -232,6 +236,7 @@ void sum_rows(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* s
   }
 }
 
+#ifndef OCTAVO_FIXED
 void add_rows(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t rows, int64_t cols, const GemmS8Add& p) {
   const VI za = set1_i(p.za), zb = set1_i(p.zb);
   const VF sa = set1_f(p.sa), sb = set1_f(p.sb), sy = set1_f(p.sy), c = set1_f(p.c);
@@ -262,6 +267,8 @@ void add_rows(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t ro
         store_b(y + n, out, left);
     }
 }
+
+#endif
 
 #define OCTAVO_TILES_4(NR) tile<1, NR>, tile<2, NR>, tile<3, NR>, tile<4, NR>
 #define OCTAVO_TILES_6(NR) OCTAVO_TILES_4(NR), tile<5, NR>, tile<6, NR>

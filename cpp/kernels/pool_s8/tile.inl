@@ -1,10 +1,6 @@
 // Written once over the vocabulary of simd/<isa>_i8.h. Included inside namespace octavo::<isa>, anonymous.
 
-#define OCTAVO_INLINE inline __attribute__((always_inline))
-#define OCTAVO_UNROLL _Pragma("GCC unroll 4")
-
-OCTAVO_INLINE VB load_some(const uint8_t* p, int n) { return n == kBytes ? load_b(p) : load_b(p, n); }
-OCTAVO_INLINE void store_some(uint8_t* p, VB x, int n) { n == kBytes ? store_b(p, x) : store_b(p, x, n); }
+#include "kernels/pool_s8/sums.inl"
 
 // kFlip: the bytes are s8; x xor 0x80 orders them as u8. kCols: columns of a window, 0 when only w.cols knows.
 template <bool kFlip, int kCols, bool kFull>
@@ -63,37 +59,17 @@ void max_floats(const PoolWindow& w) {
   }
 }
 
-// Four pixels are interleaved, so that one dot product with ones adds them channel by channel; the packs restore order.
-OCTAVO_INLINE void add_four(VI (&acc)[4], VB r0, VB r1, VB r2, VB r3, VB ones) {
-  const VB a = unpack_lo8(r0, r1), b = unpack_hi8(r0, r1), c = unpack_lo8(r2, r3), d = unpack_hi8(r2, r3);
-  dot(acc[0], unpack_lo16(a, c), ones);
-  dot(acc[1], unpack_hi16(a, c), ones);
-  dot(acc[2], unpack_lo16(b, d), ones);
-  dot(acc[3], unpack_hi16(b, d), ones);
-}
-
 void mean_bytes(const PoolWindow& w, const PoolMean& p) {
   const VF scale = set1_f(p.scale), low = set1_f(float(p.lo - p.zp)), high = set1_f(float(p.hi - p.zp));
   const VH zp = set1_h(int16_t(p.zp));
   const VI sub = set1_i(p.sub);
-  const VB zero = set1_b(0), ones = set1_b(1);
   for (int64_t i = 0; i < w.columns; i++) {
     const uint8_t* x = static_cast<const uint8_t*>(w.x) + i * w.step;
     uint8_t* y = static_cast<uint8_t*>(w.y) + i * w.y_pixel;
     for (int64_t c = 0; c < w.channels; c += kBytes) {
       const int n = w.channels - c < kBytes ? int(w.channels - c) : kBytes;
       VI acc[4] = {set1_i(0), set1_i(0), set1_i(0), set1_i(0)};
-      for (int64_t r = 0; r < w.rows; r++) {
-        const uint8_t* q = x + r * w.row + c;
-        int64_t k = 0;
-        for (; k + 4 <= w.cols; k += 4, q += 4 * w.pixel)
-          add_four(acc, load_some(q, n), load_some(q + w.pixel, n), load_some(q + 2 * w.pixel, n),
-                   load_some(q + 3 * w.pixel, n), ones);
-        const int64_t left = w.cols - k;
-        if (left > 0)
-          add_four(acc, load_some(q, n), left > 1 ? load_some(q + w.pixel, n) : zero,
-                   left > 2 ? load_some(q + 2 * w.pixel, n) : zero, zero, ones);
-      }
+      add_window(acc, x + c, w, n);
       OCTAVO_UNROLL
       for (int j = 0; j < 4; j++) acc[j] = to_i(max_f(min_f(mul_f(to_f(sub_i(acc[j], sub)), scale), high), low));
       store_some(y + c, packus16(adds16(packs32(acc[0], acc[1]), zp), adds16(packs32(acc[2], acc[3]), zp)), n);
@@ -130,17 +106,4 @@ void average_bytes(const PoolWindow& w, const PoolAverage& p) {
       store_some(y + c, packus16(adds16(packs32(q[0], q[1]), after), adds16(packs32(q[2], q[3]), after)), n);
     }
   }
-}
-
-int32_t sum_bytes(const uint8_t* x, int64_t n) {
-  const VB ones = set1_b(1);
-  VI acc = set1_i(0);
-  int64_t i = 0;
-  for (; i + kBytes <= n; i += kBytes) dot(acc, load_b(x + i), ones);
-  if (i < n) dot(acc, load_b(x + i, int(n - i)), ones);
-  int32_t lane[kLanes];
-  store_i(lane, acc);
-  uint32_t total = 0;
-  for (int l = 0; l < kLanes; l++) total += uint32_t(lane[l]);
-  return int32_t(total);
 }

@@ -20,6 +20,15 @@ def add_command(commands: Any, name: str, help_text: str, function: Any, epilog:
 def add_engine_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=positive, metavar="N", help="threads of a run (default: the CPUs there are)")
     command.add_argument("--isa", metavar="LEVEL", help="instruction-set level (default: $OCTAVO_ISA or the best)")
+    add_requantize(command)
+
+
+def add_requantize(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--requantize",
+        choices=("float", "fixed"),
+        help="how integers round: as ONNX spells it (float, the default), or integers only, as TFLite does (fixed)",
+    )
 
 
 def add_json(command: argparse.ArgumentParser) -> None:

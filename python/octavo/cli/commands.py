@@ -9,7 +9,15 @@ import sys
 from typing import Any
 
 from octavo import __version__
-from octavo.cli.arguments import add_command, add_dim, add_engine_options, add_json, names, positive
+from octavo.cli.arguments import (
+    add_command,
+    add_dim,
+    add_engine_options,
+    add_json,
+    add_requantize,
+    names,
+    positive,
+)
 
 
 def add_inspect(commands: Any) -> None:
@@ -19,6 +27,7 @@ def add_inspect(commands: Any) -> None:
     command.add_argument("model", metavar="MODEL")
     add_dim(command)
     command.add_argument("--isa", metavar="LEVEL", help="instruction-set level whose kernels to show")
+    add_requantize(command)
     add_json(command)
 
 
@@ -62,6 +71,7 @@ def add_pack(commands: Any) -> None:
     command = add_command(commands, "pack", "compile an ONNX model to a .octavo file", pack_command)
     command.add_argument("model", metavar="MODEL")
     command.add_argument("-o", "--output", required=True, metavar="OUT.octavo")
+    add_requantize(command)
     add_json(command)
 
 
@@ -80,7 +90,7 @@ def inspect_command(options: argparse.Namespace) -> int:
     from octavo.engine import Session
     from octavo.report.inspect import checked_dims, inspect, inspect_text
 
-    session = Session(options.model, isa=options.isa)
+    session = Session(options.model, isa=options.isa, requantize=options.requantize)
     report = {"model": options.model, **inspect(session, checked_dims(session.get_inputs(), options.dim))}
     print(json.dumps(report) if options.json else inspect_text(report))
     return 0
@@ -93,6 +103,7 @@ def bench_command(options: argparse.Namespace) -> int:
         options.model,
         threads=options.threads,
         isa=options.isa,
+        requantize=options.requantize,
         rounds=options.rounds,
         dims=options.dim,
         batch=options.batch,
@@ -115,7 +126,14 @@ def show_progress(number: int, rounds: int) -> None:
 def explain_command(options: argparse.Namespace) -> int:
     from octavo.report.explain import explain, explain_text, worst_first
 
-    report = explain(options.model, threads=options.threads, isa=options.isa, dims=options.dim, rounds=options.rounds)
+    report = explain(
+        options.model,
+        threads=options.threads,
+        isa=options.isa,
+        requantize=options.requantize,
+        dims=options.dim,
+        rounds=options.rounds,
+    )
     if options.worst:
         report = worst_first(report)
     if options.html:
@@ -129,7 +147,7 @@ def explain_command(options: argparse.Namespace) -> int:
 def pack_command(options: argparse.Namespace) -> int:
     from octavo.engine import Session
 
-    session = Session(options.model)
+    session = Session(options.model, requantize=options.requantize)
     session.save(options.output)
     report = {
         "model": options.model,

@@ -67,7 +67,7 @@ def run_command(options: argparse.Namespace) -> int:
     if options.labels and not options.top:
         raise InvalidArgument("--labels names what --top shows; give --top K too")
     labels = read_labels(options.labels) if options.labels else None
-    session = Session(options.model, threads=options.threads, isa=options.isa)
+    session = Session(options.model, threads=options.threads, isa=options.isa, requantize=options.requantize)
     feeds = collect_feeds(session, options)
     start = time.perf_counter()
     results = session.run(None, feeds)

@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from ._attributes import Array, Attributes, Inputs, get_f32, get_int, optional
+from ._fixed import add_fixed, fixed_mean, requantize_fixed
 
 
 def wrap32(acc: Array) -> Array:
@@ -64,8 +65,10 @@ def add(a: Array, b: Array, attrs: Attributes, prefix: str = "") -> Array:
     """The quantized addition of QAdd and of convolutions, int64; `prefix` stands before every attribute.
 
     With `c`, onnxruntime's QLinearAdd: v = fma(a - za, sa, fma(b - zb, sb, c)), with `inner_a` the sides swapped;
-    clamp(rne(v) + zp, lo, hi). Otherwise `quantized_add`.
+    clamp(rne(v) + zp, lo, hi). With `fixed_y`, the fixed scheme: `add_fixed`. Otherwise `quantized_add`.
     """
+    if prefix + "fixed_y" in attrs:
+        return add_fixed(a, b, attrs, prefix)
     za, zb, zp = (get_int(attrs, prefix + key, 0) for key in ("za", "zb", "zp"))
     lo, hi = get_int(attrs, prefix + "lo", 0), get_int(attrs, prefix + "hi", 255)
     sa, sb = get_f32(attrs, prefix + "sa"), get_f32(attrs, prefix + "sb")
@@ -80,16 +83,20 @@ def add(a: Array, b: Array, attrs: Attributes, prefix: str = "") -> Array:
 def convolution_epilogue(acc: Array, inputs: Inputs, attrs: Attributes) -> list[Array]:
     """From the int32 accumulator [.., O] to the output of QConv and QGemm.
 
-    Inputs 3 (m, float32 [O] or [1]), 4 (z, uint8, shape of y) and 5 (table, uint8 [256]).
+    Inputs 3 (m, float32 [O] or [1], or int32 [2, O] or [2, 1]: the fixed scheme), 4 (z, uint8, shape of y) and
+    5 (table, uint8 [256]).
     """
-    m = np.asarray(inputs[3], np.float32)
+    m = np.asarray(inputs[3])
     z, table = optional(inputs, 4), optional(inputs, 5)
     if get_int(attrs, "out_s32", 0):
         return [acc]
     if get_int(attrs, "out_f32", 0):
         with np.errstate(over="ignore"):
             return [(acc.astype(np.float32) * m).astype(np.float32)]
-    y = requantize(acc, m, get_int(attrs, "y_zp", 0), get_int(attrs, "lo", 0), get_int(attrs, "hi", 255))
+    if m.dtype == np.int32:
+        y = requantize_fixed(acc, m, attrs)
+    else:
+        y = requantize(acc, m, get_int(attrs, "y_zp", 0), get_int(attrs, "lo", 0), get_int(attrs, "hi", 255))
     if z is not None:
         y = add(y, z, attrs, "add_")
     if table is not None:
@@ -98,7 +105,12 @@ def convolution_epilogue(acc: Array, inputs: Inputs, attrs: Attributes) -> list[
 
 
 def mean(total: Array, count: int, attrs: Attributes) -> Array:
-    """clamp(rne(fl32(S) * fl(x_scale / fl(y_scale * fl(n)))) + y_zp, lo, hi), uint8: how a quantized mean ends."""
+    """clamp(rne(fl32(S) * fl(x_scale / fl(y_scale * fl(n)))) + y_zp, lo, hi), uint8: how a quantized mean ends.
+
+    With `fixed` in place of the scales: the fixed scheme, _fixed.fixed_mean.
+    """
+    if "fixed" in attrs:
+        return fixed_mean(total, int(count), attrs)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         m = np.float32(get_f32(attrs, "x_scale") / np.float32(get_f32(attrs, "y_scale") * np.float32(count)))
     if count == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._attributes import Array, Attributes, Inputs, get_f32, get_int, get_ints, need
+from ._fixed import fixed_average
 from ._integer import quantize_value
 from ._window import Geometry, as_image
 
@@ -16,6 +17,7 @@ def reference(inputs: Inputs, attrs: Attributes) -> list[Array]:
     `count_include_pad`, the count of the window's pixels inside the padded image);
     y = clamp(rne(fl(fl(fl(S / fl32(n)) / y_scale) + zp_before)) + (y_zp - zp_before), lo, hi).
 
+    With `origin` in place of the scales: the fixed scheme, _fixed.fixed_average.
     Input: x uint8 [N, H, W, C] or [N, W, C]. Output: uint8 [N, OH, OW, C] or [N, OW, C].
     A window with no pixel gives clamp(y_zp). Source: ONNX DequantizeLinear-13, AveragePool-22, QuantizeLinear-13; with
     zp_before the file's zero point, onnxruntime's QLinearAveragePool.
@@ -24,6 +26,13 @@ def reference(inputs: Inputs, attrs: Attributes) -> list[Array]:
     image = as_image(x)
     kernel = get_ints(attrs, "kernel_shape")
     geometry = Geometry((image.shape[1], image.shape[2]), kernel, attrs, x.ndim == 3)
+    if "origin" in attrs:
+        centred = image.astype(np.int64) - get_int(attrs, "x_zp", 0)
+        exact = np.zeros((image.shape[0], geometry.out[0], geometry.out[1], image.shape[3]), np.int64)
+        for _, _, tap in geometry.taps(geometry.padded(centred, 0)):
+            exact += tap
+        y = fixed_average(exact, geometry.counts(bool(get_int(attrs, "count_include_pad", 0))), attrs)
+        return [y[:, 0] if x.ndim == 3 else y]
     before, y_zp = get_int(attrs, "zp_before", 0), get_int(attrs, "y_zp", 0)
     total = np.zeros((image.shape[0], geometry.out[0], geometry.out[1], image.shape[3]), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):

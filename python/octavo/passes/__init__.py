@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from octavo.ir import Graph
+from octavo.passes import fixed
 from octavo.passes.block_quantized import read_block_quantized
 from octavo.passes.codebooks import read_codebooks
 from octavo.passes.complete_shapes import complete_shapes
@@ -66,6 +67,7 @@ def run_passes(graph: Graph, optimize: bool = True, literal: bool = False) -> No
         stages += [[mark_literal], CONVERT]
     else:
         stages += [MEANING, EARLY if optimize else [], CONVERT, OPTIMIZE if optimize else []]
+        stages += [[fixed.check_integers]] if graph.requantize == "fixed" else []
     for stage in stages:
         for run in stage:
             run(graph)

@@ -33,15 +33,16 @@ def fuse_qadd(graph: Graph) -> None:
             continue
         _, k, conv = max(found, key=lambda f: f[0])
         a, b = ("a", "b") if k == 0 else ("b", "a")
+        conv.attrs |= {f"add_{name}": node.attrs[name] for name in ("zp", "lo", "hi")}
+        s = "fixed_" if "fixed_y" in node.attrs else "s"
         conv.attrs |= {
-            "add_za": node.attrs[f"z{a}"], "add_sa": node.attrs[f"s{a}"],
-            "add_zb": node.attrs[f"z{b}"], "add_sb": node.attrs[f"s{b}"],
-            "add_zp": node.attrs["zp"], "add_lo": node.attrs["lo"], "add_hi": node.attrs["hi"],
+            "add_za": node.attrs[f"z{a}"], f"add_{s}a": node.attrs[f"{s}{a}"],
+            "add_zb": node.attrs[f"z{b}"], f"add_{s}b": node.attrs[f"{s}{b}"],
         }  # fmt: skip
         if "c" in node.attrs:
             conv.attrs |= {"add_c": node.attrs["c"], "add_inner_a": int(node.attrs.get("inner_a", 0)) ^ k}
         else:
-            conv.attrs["add_sy"] = node.attrs["sy"]
+            conv.attrs[f"add_{s}y"] = node.attrs[f"{s}y"]
         inputs = {Z: node.inputs[1 - k]}
         if node.input(TABLE["QAdd"]):
             inputs[TABLE[conv.op]] = node.inputs[TABLE["QAdd"]]

@@ -25,6 +25,7 @@ class Operand:
     scale: np.float32
     zp: int
     const: np.ndarray | None = None
+    signed: bool = False  # the file has int8 here (told in the fixed scheme only)
 
 
 def operand(graph: Graph, uses: Uses, value: str) -> Operand | None:
@@ -37,7 +38,7 @@ def operand(graph: Graph, uses: Uses, value: str) -> Operand | None:
         const, zp = const.view(np.uint8) ^ np.uint8(0x80), zp + 128
     elif graph.dtype(q) != np.uint8:
         return None
-    return Operand(q, np.float32(node.attrs["x_scale"]), zp, const)
+    return Operand(q, np.float32(node.attrs["x_scale"]), zp, const, bool(node.attrs.get("signed", 0)))
 
 
 def operand_name(graph: Graph, x: Operand) -> str:
@@ -54,6 +55,7 @@ class Weights:
     w: np.ndarray
     scale: np.ndarray
     axis: int | None
+    unsigned: bool = False  # the file has uint8
 
 
 def weights(graph: Graph, uses: Uses, value: str) -> Weights | None:
@@ -64,14 +66,13 @@ def weights(graph: Graph, uses: Uses, value: str) -> Weights | None:
     if q is None or q.dtype not in (np.int8, np.uint8):
         return None
     if len(node.inputs) == 1:
-        return Weights(
-            q.astype(np.int32) - int(node.attrs["x_zp"]), np.array([node.attrs["x_scale"]], np.float32), None
-        )
-    scale, zp, axis = graph.const(node.inputs[1]), graph.const(node.inputs[2]), int(node.attrs["axis"])
-    assert scale is not None and zp is not None
+        scale = np.array([node.attrs["x_scale"]], np.float32)
+        return Weights(q.astype(np.int32) - int(node.attrs["x_zp"]), scale, None, q.dtype == np.uint8)
+    scales, zp, axis = graph.const(node.inputs[1]), graph.const(node.inputs[2]), int(node.attrs["axis"])
+    assert scales is not None and zp is not None
     spread = [1] * q.ndim
     spread[axis] = -1
-    return Weights(q.astype(np.int32) - zp.astype(np.int32).reshape(spread), scale, axis)
+    return Weights(q.astype(np.int32) - zp.astype(np.int32).reshape(spread), scales, axis, q.dtype == np.uint8)
 
 
 @dataclass
@@ -141,16 +142,20 @@ def tail(graph: Graph, uses: Uses, value: str) -> Tail | None:
     if len(node.inputs) > 1:
         return None
     scale, zp = np.float32(node.attrs["y_scale"]), int(node.attrs["y_zp"])
-    attrs = {"y_zp": zp, "lo": quantized(lo, scale, zp, 0), "hi": quantized(hi, scale, zp, 255)}
+    away = graph.requantize == "fixed"
+    attrs = {"y_zp": zp, "lo": quantized(lo, scale, zp, 0, away), "hi": quantized(hi, scale, zp, 255, away)}
     return Tail(node.outputs[0], nodes, scale, attrs)
 
 
-def quantized(value: float, scale: np.float32, zp: int, infinite: int) -> int:
-    """Quantize of one float32, saturated to uint8."""
+def quantized(value: float, scale: np.float32, zp: int, infinite: int, away: bool = False) -> int:
+    """Quantize of one float32, saturated to uint8; `away`: ties away from zero."""
     if math.isinf(value):
         return infinite if (value > 0) == (infinite == 255) else 255 - infinite
     with np.errstate(over="ignore"):
-        return int(np.clip(np.rint(np.float32(value) / scale) + np.float32(zp), 0, 255))
+        quotient = np.float32(value) / scale
+        if away:
+            quotient = np.copysign(np.floor(np.abs(np.float64(quotient)) + 0.5), quotient)
+        return int(np.clip(np.rint(quotient) + np.float32(zp), 0, 255))
 
 
 @dataclass

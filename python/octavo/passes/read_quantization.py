@@ -84,6 +84,7 @@ def read_quantize(graph: Graph, node: Node) -> str:
         return "its zero point differs along the axis"
     signed = dtype == np.int8
     attrs: dict[str, float] = {"y_zp": int(p.zp[0]) + (128 if signed else 0), "lo": 0, "hi": 255}
+    mark_signed(graph, attrs, signed)
     inputs = [node.inputs[0]]
     if p.per_tensor:
         attrs["y_scale"] = float(p.scale[0])
@@ -117,17 +118,26 @@ def read_dequantize(graph: Graph, node: Node) -> str:
     graph.values[out].dtype, graph.values[out].shape = np.dtype(np.float32), shape
     patch = Patch(graph, node)
     zp = p.zp
+    attrs: dict[str, float] = {}
     if dtype == np.int8 and const is None:
         x = patch.emit("Flip8", [x], np.uint8, shape)
         dtype, zp = np.dtype(np.uint8), zp + 128
+        mark_signed(graph, attrs, True)
     if p.per_tensor:
-        patch.emit("Dequantize", [x], np.float32, shape, {"x_scale": float(p.scale[0]), "x_zp": int(zp[0])}, out)
+        attrs |= {"x_scale": float(p.scale[0]), "x_zp": int(zp[0])}
+        patch.emit("Dequantize", [x], np.float32, shape, attrs, out)
     else:
         scales = graph.new_const(f"{out}/scale", p.scale)
         zeros = graph.new_const(f"{out}/zero_point", zp.astype(dtype))
         patch.emit("Dequantize", [x, scales, zeros], np.float32, shape, {"axis": p.axis}, out)
     patch.apply()
     return ""
+
+
+def mark_signed(graph: Graph, attrs: dict[str, float], signed: bool) -> None:
+    """The fixed scheme averages the file's own integers, so it must know which they were until it is recognized."""
+    if signed and graph.requantize == "fixed":
+        attrs["signed"] = 1
 
 
 def flip_movement(graph: Graph, node: Node) -> None:

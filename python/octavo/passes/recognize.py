@@ -10,6 +10,7 @@ import numpy as np
 
 from octavo.ir import QLINEAR, Graph, Node, Shape, Uses
 from octavo.ops._integer import fma
+from octavo.passes import fixed
 from octavo.passes.images import emit_channels_last, geometry, kernel_shape
 from octavo.passes.match import Patch, ints, join, normal_axes
 from octavo.passes.quantized import (
@@ -98,6 +99,8 @@ def conv(graph: Graph, uses: Uses, node: Node) -> None:
     last = absorbed[0] if absorbed else node
     to = tail(graph, uses, last.outputs[0])
     k = multiplier(x, weight, weight.w.reshape(outputs, -1), add, to)
+    if to is not None and graph.requantize == "fixed":
+        k.m = fixed.convolution_multipliers(x, weight, to)
     out, shape = written(graph, node, to, last)
     packed = np.ascontiguousarray(np.moveaxis(k.w, 1, -1))
     patch = Patch(graph, node)
@@ -179,10 +182,13 @@ def gemm(graph: Graph, uses: Uses, node: Node) -> None:
     last = absorbed[0] if absorbed else node
     to = tail(graph, uses, last.outputs[0])
     k = multiplier(x, weight, weight.w, add, to)
+    if to is not None and graph.requantize == "fixed":
+        k.m = fixed.matrix_multipliers(graph, node, x, weight, to, k)
     out, shape = written(graph, node, to, last)
     patch = Patch(graph, node)
     rename(patch, node, absorbed, to)
-    finish(patch, "QGemm", x, k.w, k, {}, to, out, shape)
+    attrs: dict[str, object] = {"once": 1} if k.m.dtype == np.int32 else {}
+    finish(patch, "QGemm", x, k.w, k, attrs, to, out, shape)
     patch.apply(*absorbed, *(to.nodes if to else []))
 
 
@@ -214,11 +220,14 @@ def matmul(graph: Graph, uses: Uses, node: Node, a: Operand) -> None:
 def add(graph: Graph, uses: Uses, node: Node) -> None:
     """Dequantize(a), Dequantize(b) -> Add or Sub -> [Relu | Clip] -> Quantize  =>  QAdd, every rounding as it was"""
     a, b, to, patch, out, shape = two_operands(graph, uses, node)
-    if QLINEAR in node.attrs:
+    attrs: dict[str, Any] = {"za": a.zp, "zb": b.zp}
+    if graph.requantize == "fixed":
+        attrs |= fixed.add_attributes(a, b, to, node.op == "Sub")
+    elif QLINEAR in node.attrs:
         attrs = qlinear_add(graph, node, a, b, to)
     else:
         sb = -b.scale if node.op == "Sub" else b.scale
-        attrs = {"za": a.zp, "zb": b.zp, "sa": float(a.scale), "sb": float(sb), "sy": float(to.scale)}
+        attrs |= {"sa": float(a.scale), "sb": float(sb), "sy": float(to.scale)}
     attrs |= renamed_zp(to) | attrs
     patch.emit("QAdd", [operand_name(graph, a), operand_name(graph, b)], np.uint8, shape, attrs, out)
     patch.apply(*to.nodes)
@@ -260,7 +269,8 @@ def mul(graph: Graph, uses: Uses, node: Node) -> None:
         m = np.float32(np.float32(a.scale * b.scale) / to.scale)
     if not np.isfinite(m) or m <= 0:
         raise NoMatch("its output multiplier leaves float32's range")
-    attrs = {"za": a.zp, "zb": b.zp, "m": float(m), **zp_before(node, to), **renamed_zp(to)}
+    attrs: dict[str, Any] = {"za": a.zp, "zb": b.zp, **renamed_zp(to)}
+    attrs |= fixed.mul_attributes(a, b, to) if graph.requantize == "fixed" else {"m": float(m), **zp_before(node, to)}
     patch.emit("QMul", [operand_name(graph, a), operand_name(graph, b)], np.uint8, shape, attrs, out)
     patch.apply(*to.nodes)
 
@@ -270,7 +280,8 @@ def two_operands(graph: Graph, uses: Uses, node: Node) -> tuple[Operand, Operand
     if a.const is not None and b.const is not None:
         raise NoMatch
     # A function of one operand is a table, unless the operator rounds on its own.
-    if QLINEAR not in node.attrs and (a.q == b.q or any(v.const is not None and v.const.size == 1 for v in (a, b))):
+    single = a.q == b.q or any(v.const is not None and v.const.size == 1 for v in (a, b))
+    if single and QLINEAR not in node.attrs and graph.requantize != "fixed":
         raise NoMatch
     to = tail(graph, uses, node.outputs[0])
     if to is None:
@@ -307,10 +318,26 @@ def average_pool(graph: Graph, uses: Uses, node: Node) -> None:
     out, shape = written(graph, node, to)
     patch = Patch(graph, node)
     rename(patch, node, [], to)
-    attrs |= {"kernel_shape": kernel, "x_zp": x.zp, "x_scale": float(x.scale), "y_scale": float(to.scale), **to.attrs}
-    attrs |= {k: int(node.attrs.get(k, 0)) for k in ("count_include_pad", "ceil_mode")} | zp_before(node, to)
-    emit_channels_last(patch, "QAveragePool", x.q, [], attrs, np.uint8, shape, out)
+    attrs |= {"kernel_shape": kernel, "x_zp": x.zp}
+    attrs |= {k: int(node.attrs.get(k, 0)) for k in ("count_include_pad", "ceil_mode")}
+    if graph.requantize == "fixed":
+        fixed_average_pool(patch, x, to, attrs, shape, out)
+    else:
+        attrs |= {"x_scale": float(x.scale), "y_scale": float(to.scale), **to.attrs, **zp_before(node, to)}
+        emit_channels_last(patch, "QAveragePool", x.q, [], attrs, np.uint8, shape, out)
     patch.apply(*to.nodes)
+
+
+def fixed_average_pool(patch: Patch, x: Operand, to: Tail, attrs: dict[str, Any], shape: Shape, out: str) -> None:
+    """An average of the file's own integers; then another scale by a table, as TFLite's QUANTIZE behind it would."""
+    attrs |= {"origin": 128 if x.signed else 0}
+    if (x.scale, x.zp) == (to.scale, to.attrs["y_zp"]):
+        return emit_channels_last(patch, "QAveragePool", x.q, [], attrs | to.attrs, np.uint8, shape, out)
+    graph = patch.graph
+    mean = graph.new_value(f"{out}/mean", np.uint8, shape)
+    emit_channels_last(patch, "QAveragePool", x.q, [], attrs | {"y_zp": x.zp}, np.uint8, shape, mean)
+    table = graph.new_const(f"{out}/table", fixed.rescaling_table(x, to.scale, **to.attrs))
+    patch.emit("Lut", [mean, table], np.uint8, shape, out=out)
 
 
 def reduce_mean(graph: Graph, uses: Uses, node: Node) -> None:
@@ -333,9 +360,43 @@ def reduce_mean(graph: Graph, uses: Uses, node: Node) -> None:
     out, shape = written(graph, node, to)
     patch = Patch(graph, node)
     rename(patch, node, [], to)
-    attrs = {"axes": sorted(axes), "keepdims": keep, "x_zp": x.zp, "x_scale": float(x.scale), **to.attrs}
-    attrs["y_scale"] = float(to.scale)
+    attrs = {"axes": sorted(axes), "keepdims": keep, "x_zp": x.zp, **to.attrs}
+    if graph.requantize == "fixed":
+        attrs |= fixed.mean_attributes(x, to)
+    else:
+        attrs |= {"x_scale": float(x.scale), "y_scale": float(to.scale)}
     patch.emit("QReduceMean", [x.q], np.uint8, shape, attrs, out)
+    patch.apply(*to.nodes)
+
+
+def softmax(graph: Graph, uses: Uses, node: Node) -> None:
+    """Dequantize(x) -> Softmax over the last axis -> Quantize  =>  QSoftmax, in the fixed scheme only
+
+    Its bytes are units of 1/256; another output scale is a table behind it.
+    """
+    if graph.requantize != "fixed":
+        raise NoMatch
+    x = need(graph, uses, node.inputs[0])
+    to = tail(graph, uses, node.outputs[0])
+    rank, shape = graph.rank(node.inputs[0]), graph.shape(node.inputs[0])
+    if to is None or rank is None or shape is None:
+        raise NoMatch
+    axis = int(node.attrs.get("axis", 1 if graph.opset < 13 else -1))
+    if axis % rank != rank - 1:
+        raise NoMatch("integers run it along the last axis only")
+    if not isinstance(shape[-1], int) or shape[-1] > fixed.SOFTMAX_LONGEST:
+        raise NoMatch(f"integers sum at most {fixed.SOFTMAX_LONGEST} exponentials")
+    attrs = fixed.softmax_attributes(x)
+    out, shape = written(graph, node, to)
+    patch = Patch(graph, node)
+    rename(patch, node, [], to)
+    unit = Operand("", np.float32(1 / 256), 0)
+    if (to.scale, to.attrs["y_zp"], to.attrs["lo"], to.attrs["hi"]) == (unit.scale, 0, 0, 255):
+        patch.emit("QSoftmax", [x.q], np.uint8, shape, attrs, out)
+    else:
+        y = patch.emit("QSoftmax", [x.q], np.uint8, shape, attrs)
+        table = graph.new_const(f"{out}/table", fixed.rescaling_table(unit, to.scale, **to.attrs))
+        patch.emit("Lut", [y, table], np.uint8, shape, out=out)
     patch.apply(*to.nodes)
 
 
@@ -349,4 +410,5 @@ RULES: dict[str, Callable[[Graph, Uses, Node], None]] = {
     "AveragePool": average_pool,
     "GlobalAveragePool": reduce_mean,
     "ReduceMean": reduce_mean,
+    "Softmax": softmax,
 }

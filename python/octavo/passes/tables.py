@@ -7,8 +7,10 @@ import math
 import numpy as np
 
 from octavo.ir import Graph, Uses
+from octavo.passes import fixed
 from octavo.passes.elementwise import unary
 from octavo.passes.match import Patch, join, scalar
+from octavo.passes.quantized import NoMatch, Operand
 
 DEEPEST = 16
 ARITHMETIC = {
@@ -43,7 +45,16 @@ def build_tables(graph: Graph) -> None:
         if real is None or walk.leaf is None:
             continue
         scale, zp = np.float32(node.attrs["y_scale"]), int(node.attrs["y_zp"])
-        table = quantize(real, scale, zp, int(node.attrs["lo"]), int(node.attrs["hi"]))
+        bounds = int(node.attrs["lo"]), int(node.attrs["hi"])
+        if graph.requantize != "fixed":
+            table = quantize(real, scale, zp, *bounds)
+        else:
+            leaf = Operand("", walk.scale, walk.zp)
+            try:
+                table = fixed.function_table(walk.functions, leaf, real, scale, zp, *bounds)
+            except NoMatch as e:
+                graph.notes.append((node.name, str(e)))
+                continue
         if (table == np.arange(256)).all():
             graph.replace_uses(node.outputs[0], walk.leaf)
             graph.remove(node)
@@ -70,6 +81,8 @@ class Walk:
     def __init__(self, graph: Graph, uses: Uses) -> None:
         self.graph, self.uses = graph, uses
         self.leaf: str | None = None
+        self.scale, self.zp = np.float32(1), 0  # of the leaf
+        self.functions: list[tuple[str, dict[str, float]]] = []  # as they are applied
         self.names: list[str] = []
         self.known: dict[str, np.ndarray | None] = {}
 
@@ -97,6 +110,7 @@ class Walk:
             if x is None:
                 return None
             self.names.append(node.name)
+            self.functions.append(function)
             return unary_f32(function[0], x, {k: v for k, v in function[1].items() if not math.isinf(v)})
         if node.domain == "" and node.op in ARITHMETIC and len(node.inputs) == 2:
             a, b = (self.table(name, depth + 1) for name in node.inputs)
@@ -106,6 +120,7 @@ class Walk:
             if self.leaf is not None and graph.rank(self.leaf) != ranks[2]:
                 return None
             self.names.append(node.name)
+            self.functions.append((node.op, {}))
             with np.errstate(all="ignore"):
                 return np.asarray(ARITHMETIC[node.op](a, b), np.float32)
         return None
@@ -113,7 +128,7 @@ class Walk:
     def dequantized(self, q: str, attrs: dict[str, float]) -> np.ndarray | None:
         if self.graph.dtype(q) != np.uint8 or self.graph.const(q) is not None or self.leaf not in (None, q):
             return None
-        self.leaf = q
+        self.leaf, self.scale, self.zp = q, np.float32(attrs["x_scale"]), int(attrs["x_zp"])
         return ((np.arange(256) - int(attrs["x_zp"])).astype(np.float32) * np.float32(attrs["x_scale"])).astype(
             np.float32
         )

@@ -74,6 +74,7 @@ def bench(
     *,
     threads: int | None = None,
     isa: str | None = None,
+    requantize: str | None = None,
     rounds: int = 20,
     dims: Sequence[tuple[str, int]] = (),
     batch: int | None = None,
@@ -84,8 +85,9 @@ def bench(
 ) -> dict[str, Any]:
     """Times a model on random inputs and, in turn with it, peers on the same file or a float model. Ready for JSON.
 
-    batch: the size of the inputs' symbolic first dimension. compare: peers (report.peers), with as many threads. A peer
-    that refuses the file is told in its entry's "error" and left out. progress(round, rounds) is called before a round.
+    requantize: as Session takes it, for the first model. batch: the size of the inputs' symbolic first dimension.
+    compare: peers (report.peers), with as many threads. A peer that refuses the file is told in its entry's "error" and
+    left out. progress(round, rounds) is called before a round.
 
     Raises InvalidArgument for wrong arguments, Unsupported when a peer is not installed, and whatever Session raises.
     """
@@ -94,7 +96,8 @@ def bench(
     for peer in compare:
         peers.load(peer)
     paths = [model] if compare_float is None else [model, compare_float]
-    sessions = [Session(path, threads=threads, isa=isa) for path in paths]
+    schemes = [requantize, None]
+    sessions = [Session(p, threads=threads, isa=isa, requantize=r) for p, r in zip(paths, schemes)]
     feeds = [random_feeds(s.get_inputs(), sizes(s.get_inputs(), dims, batch)) for s in sessions]
     bound = [s.bind(f) for s, f in zip(sessions, feeds)]
     entries, runs = prepared_peers(model, compare, feeds[0], sessions[0])
@@ -113,7 +116,7 @@ def bench(
         report["peers"] = list(entries.values())
         report["ratio"] = max((e["ratio"] for e in entries.values() if "ratio" in e), default=None)
     if steps:
-        report["steps"] = step_times(model, feeds[0], threads, isa, max(5, rounds))
+        report["steps"] = step_times(sessions[0], model, feeds[0], isa, max(5, rounds))
     return report
 
 
@@ -179,10 +182,10 @@ def figures(path: str, session: Session, arena: int, taken: list[int], batch: in
 
 
 def step_times(
-    model: str, feeds: Mapping[str, np.ndarray], threads: int | None, isa: str | None, runs: int
+    like: Session, model: str, feeds: Mapping[str, np.ndarray], isa: str | None, runs: int
 ) -> list[dict[str, Any]]:
     """Mean microseconds of each step, in a session of its own, because measuring costs a little."""
-    session = Session(model, threads=threads, isa=isa, profile=True)
+    session = Session(model, threads=like.threads, isa=isa, requantize=like.requantize, profile=True)
     arrays = [feeds[i.name] for i in session.get_inputs()]
     bound = session.bind(arrays)
     bound.run()

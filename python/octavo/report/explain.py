@@ -32,6 +32,7 @@ def explain(
     *,
     threads: int | None = None,
     isa: str | None = None,
+    requantize: str | None = None,
     dims: Sequence[tuple[str, int]] = (),
     rounds: int = 20,
 ) -> dict[str, Any]:
@@ -42,11 +43,11 @@ def explain(
     """
     if rounds < 1:
         raise InvalidArgument(f"rounds should be 1 or more, not {rounds}")
-    session = Session(model, threads=threads, isa=isa, profile=True)
+    session = Session(model, threads=threads, isa=isa, requantize=requantize, profile=True)
     feeds = random_feeds(session.get_inputs(), checked_dims(session.get_inputs(), dims))
     shapes = [list(feeds[i.name].shape) for i in session.get_inputs()]
     peaks = measured_peaks(session, {})
-    plain = Session(model, threads=threads, isa=isa)
+    plain = Session(model, threads=threads, isa=isa, requantize=requantize)
     us, run_us = step_times(session, session.bind(feeds), plain.bind(feeds), rounds)
     steps = session.steps_for(shapes)
     for _ in range(PEAK_TRIALS):

@@ -1,0 +1,5 @@
+// dwconv_s8's kernels with the fixed scheme's epilogue.
+#define OCTAVO_FIXED
+#include "kernels/simd/scalar_fixed.h"
+
+#include "kernels/dwconv_s8/scalar.cpp"
