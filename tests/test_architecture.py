@@ -42,6 +42,7 @@ PYTHON_FLOORS = [
         "onnx_gradient",
         "onnx_control",
         "onnx_qoperator",
+        "onnx_parts",
     },
     {"plan", "lower"},
     {"feeds", "engine", "images"},

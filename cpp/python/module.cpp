@@ -1,6 +1,9 @@
 // octavo._core: the native module.
 #include <new>
 #include <stdexcept>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "core/peak.h"
 #include "core/thread_pool.h"
@@ -42,6 +45,13 @@ void translate(std::exception_ptr p) {
   } catch (const std::length_error&) {
     py::set_error(py::module_::import("octavo.errors").attr("OutOfMemory"), "out of memory: a list would be too long");
   }
+}
+
+// Gives memory that was freed back to the system: compiling a model allocates far more than its plan keeps.
+void release_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
 }
 
 // fn over an array, through the very operator the engine runs: what lookup tables are made with.
@@ -111,5 +121,6 @@ PYBIND11_MODULE(_core, m) {
   m.def("default_threads", &default_threads);
   m.def("bytes_held", &bytes_held, "Bytes the core holds now (packed weights, arenas, plans).");
   m.def("bytes_peak", &bytes_peak, "The most bytes the core has held.");
+  m.def("release_memory", &release_memory, "Gives memory that was freed back to the system.");
   m.attr("compiler") = "gcc-compatible " __VERSION__;
 }

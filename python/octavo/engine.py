@@ -411,7 +411,9 @@ def _compile(model: Any, **options: Any) -> Any:
     if isinstance(model, (bytearray, memoryview)):
         model = bytes(model)
     try:
-        return compile_model(model, **options)
+        compiled = compile_model(model, **options)
+        _core.release_memory()  # what compiling took beyond the plan
+        return compiled
     except (Error, MemoryError):
         raise
     except Exception as e:

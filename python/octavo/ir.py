@@ -205,6 +205,13 @@ class Graph:
         other.inputs, other.outputs = list(self.inputs), list(self.outputs)
         return other, twins
 
+    def drop_constants(self) -> None:
+        """Lets go of constants that no node reads and no output hands out: weights in a form that a pass has left."""
+        read = {name for node in self.nodes for name in node.inputs} | self.output_values()
+        for name, value in self.values.items():
+            if value.const is not None and name not in read:
+                value.const = None
+
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
 

@@ -77,7 +77,7 @@ def compile_graph(model: Any, *, optimize: bool = True, literal: bool = False, r
 
 
 def build(graph: Graph, builder: Any) -> Compiled:
-    """Hands a graph of plan operators to a plan builder."""
+    """Hands a graph of plan operators, and its constants for good, to a plan builder."""
     done = Compiled(None, notes=notes_of(graph))
     numbers: dict[str, int] = {"": -1}
 
@@ -88,6 +88,7 @@ def build(graph: Graph, builder: Any) -> Compiled:
                 raise Unsupported(f"value '{name}' is read but never written")
             const = value.const if held(value) else pack(value.const)
             numbers[name] = builder.add_constant(name, np.ascontiguousarray(const).reshape(const.shape))
+            value.const = None  # the plan holds it now
         return numbers[name]
 
     for name in graph.inputs:

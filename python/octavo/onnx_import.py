@@ -17,8 +17,10 @@ from octavo.errors import InvalidModel, IoError, Unsupported
 from octavo.ir import Graph, Node, Shape, Value
 from octavo.onnx_control import outer_names
 from octavo.onnx_gradient import expand_gradients
+from octavo.onnx_parts import map_file, without_large
 from octavo.onnx_qoperator import expand_qoperators
 from octavo.onnx_values import spelled
+from octavo.ops._restore import bits_of, unpack
 
 MAX_PROTO = 2**31 - 1
 OLDEST_OPSET = 7
@@ -41,10 +43,32 @@ def load_model(model: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto
     except Exception as e:  # protobuf raises its own unrelated classes
         where = "the bytes given" if isinstance(model, (bytes, bytearray, memoryview)) else f"'{Path(model).name}'"
         raise InvalidModel(f"{where}: not an ONNX model, or truncated ({type(e).__name__}: {e})") from e
+    return checked(proto)
+
+
+def checked(proto: ModelProto) -> ModelProto:
     if not proto.HasField("graph") or not proto.opset_import:
         raise InvalidModel("not an ONNX model: it has no graph or names no operator set")
     check_names(proto)
     return proto
+
+
+def load_parts(model: str | os.PathLike[str] | bytes | ModelProto) -> tuple[ModelProto, dict[str, memoryview]]:
+    """load_model() without the raw data of large initializers, and that data by their names, not copied."""
+    if isinstance(model, ModelProto):
+        return load_model(model), {}
+    try:
+        if isinstance(model, (bytes, bytearray, memoryview)):
+            data, folder = memoryview(model), ""
+        else:
+            data, folder = map_file(Path(model)), str(Path(model).parent)
+        rest, weights = without_large(data)
+        proto = onnx.load_model_from_string(rest)
+        if folder:
+            onnx.external_data_helper.load_external_data_for_model(proto, folder)
+    except Exception:  # damaged, or another format than protobuf's: load_model() reads it or says why not
+        return load_model(model), {}
+    return checked(proto), weights
 
 
 def check_names(proto: ModelProto) -> None:
@@ -67,13 +91,14 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
 
     Raises InvalidModel, Unsupported or IoError.
     """
-    proto = load_model(model)
+    proto, weights = load_parts(model)
     old = False
     opsets = {o.domain: int(o.version) for o in proto.opset_import}
     if "ai.onnx" in opsets:
         opsets.setdefault("", opsets["ai.onnx"])
     opset = opsets.get("", onnx.defs.onnx_opset_version())
     if opset < OLDEST_OPSET:
+        proto, weights = load_model(model), {}
         proto, old = upgraded(proto, opset), True
         opset = next(int(o.version) for o in proto.opset_import if o.domain in ("", "ai.onnx"))
     if opset > onnx.defs.onnx_opset_version():
@@ -87,7 +112,7 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     graph = Graph(proto.graph.name or "graph", opset)
     graph.opsets = {**opsets, "": opset}
     graph.metadata = {p.key: p.value for p in proto.metadata_props}
-    read_values(graph, proto)
+    read_values(graph, proto, weights)
     read_nodes(graph, proto)
     graph.outputs = [(o.name, o.name) for o in proto.graph.output]
     if not graph.outputs:
@@ -172,7 +197,7 @@ def numpy_dtype(elem_type: int, what: str) -> np.dtype | None:
         raise InvalidModel(f"{what} has unknown element type {elem_type}") from e
 
 
-def read_values(graph: Graph, proto: ModelProto) -> None:
+def read_values(graph: Graph, proto: ModelProto, weights: dict[str, memoryview]) -> None:
     for info in [*proto.graph.value_info, *proto.graph.output, *proto.graph.input]:
         if not info.type.HasField("tensor_type"):
             graph.values[info.name] = Value(info.name, host=info.type if info.type.WhichOneof("value") else None)
@@ -180,7 +205,8 @@ def read_values(graph: Graph, proto: ModelProto) -> None:
         t = info.type.tensor_type
         graph.values[info.name] = Value(info.name, numpy_dtype(t.elem_type, f"value '{info.name}'"), read_shape(t))
     for tensor in proto.graph.initializer:
-        set_const(graph, tensor.name, read_tensor(tensor, tensor.name))
+        raw = None if tensor.HasField("raw_data") else weights.get(tensor.name)
+        set_const(graph, tensor.name, read_tensor(tensor, tensor.name, raw))
     for sparse in proto.graph.sparse_initializer:
         set_const(graph, sparse.values.name, read_sparse(sparse))
     for info in proto.graph.input:
@@ -200,9 +226,15 @@ def read_values(graph: Graph, proto: ModelProto) -> None:
         raise InvalidModel("two inputs have the same name")
 
 
-def read_tensor(tensor: TensorProto, name: str) -> np.ndarray:
+def read_tensor(tensor: TensorProto, name: str, raw: memoryview | None = None) -> np.ndarray:
+    """The tensor's array; `raw` is its raw data where that is kept elsewhere, and the array is a view of it."""
     try:
-        return numpy_helper.to_array(tensor)
+        if raw is None:
+            return numpy_helper.to_array(tensor)
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        if bits_of(dtype) < 8:
+            return unpack(np.frombuffer(raw, np.uint8), dtype, list(tensor.dims))
+        return np.frombuffer(raw, dtype).reshape(tuple(tensor.dims))
     except Exception as e:
         raise InvalidModel(f"the data of constant '{name}' does not fit its shape and type ({e})") from e
 

@@ -73,6 +73,7 @@ def run_passes(graph: Graph, optimize: bool = True, literal: bool = False) -> No
             run(graph)
             graph.sort()
             graph.drop_dead()
+            graph.drop_constants()
 
 
 def mark_literal(graph: Graph) -> None:

@@ -48,12 +48,13 @@ def read_codebook(graph: Graph, uses: Uses, gather: Node) -> None:
         return
     if any(dequantized(graph, uses, reader) for reader in uses.readers[out]):
         return
-    wide = codes.astype(np.int64)
-    wide = np.where(wide < 0, wide + table.size, wide)
-    if wide.min() < 0 or wide.max() >= table.size:
+    wide = codes if codes.dtype.kind in "iu" else codes.astype(np.uint8 if "u" in codes.dtype.name else np.int8)
+    if wide.dtype.kind == "i" and (wide < 0).any():
+        wide = np.where(wide < 0, wide + table.size, wide)
+    if int(wide.min()) < 0 or int(wide.max()) >= table.size:
         return  # the Gather that stays reports it
     dtype = next(d for most, d in CODES if int(wide.max()) < most)
-    small = graph.new_const(gather.inputs[1], wide.astype(np.uint8).astype(dtype))
+    small = graph.new_const(gather.inputs[1], wide.astype(np.uint8, copy=False).view(dtype))
     node = restore_node(graph, out, small, scale, zp, gather.inputs[0], last.name, axis, block)
     graph.nodes[graph.nodes.index(last)] = node
 

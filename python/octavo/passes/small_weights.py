@@ -139,7 +139,9 @@ def dense(graph: Graph, node: Node) -> np.ndarray:
     value = codes.astype(np.float32) if table is None else table.astype(np.float32)[codes.astype(np.int64)]
     with np.errstate(all="ignore"):
         if zp is not None:
-            value = value - spread(zp.astype(np.float32), codes, node.attrs)
+            value = value - (
+                zp.astype(np.float32) if zp.size == 1 else spread(zp.astype(np.float32), codes, node.attrs)
+            )
         if scale is not None:
             value = value * spread(scale.astype(np.float32), codes, node.attrs)
     return np.asarray(value, np.float32)
