@@ -49,7 +49,8 @@ Buffer::Buffer(size_t bytes, bool zero) {
   const size_t align = bytes >= kHugePage ? kHugePage : kAlign;
   data_ = std::aligned_alloc(align, align_up(bytes + kSlack, align));
   if (data_ == nullptr) fail(ErrorKind::out_of_memory, "cannot allocate %zu bytes", bytes);
-  if (align == kHugePage) madvise(data_, align_up(bytes + kSlack, align), MADV_HUGEPAGE);
+  // Whole huge pages only: a last one, touched in part, would take 2 MiB all the same.
+  if (align == kHugePage) madvise(data_, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
   size_ = bytes;
   std::memset(static_cast<char*>(data_) + bytes, 0, kSlack);
   if (zero) std::memset(data_, 0, bytes);

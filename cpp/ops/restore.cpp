@@ -64,20 +64,30 @@ float zero_at(const View& zero, int64_t i) {
 
 Restored::Restored(const BindContext& ctx, int codes, int extra) {
   const int64_t type = ctx.step.i("w_type");
-  bits_ = type > 0 && type < kDTypes ? bits_of(DType(type)) : 0;
-  if (bits_ == 0) ctx.fail("w_type is %lld: weights cannot be stored that way", (long long)type);
-  type_ = DType(type);
+  const bool sparse = ctx.step.i("w_sparse", 0) != 0, known = type > 0 && type < kDTypes;
+  type_ = known ? DType(type) : DType::none;
+  bits_ = bits_of(type_);
+  if (sparse ? type_ != DType::f32 : bits_ == 0)
+    ctx.fail("w_type is %lld: weights cannot be stored that way", (long long)type);
   const std::vector<int64_t> dims = ctx.step.ints("w_shape");
   if (dims.size() < 2 || dims.size() > size_t(kMaxRank)) ctx.fail("w_shape must have 2 to %d entries", kMaxRank);
   for (int64_t d : dims) shape_.dim[shape_.rank++] = d;
   if (shape_.extent(kMaxElements) < 0 || shape_.elements() < 1) ctx.fail("w_shape is empty or out of range");
   rows_ = shape_[0], columns_ = shape_.span(1, shape_.rank);
+  if (sparse) {
+    parse_sparse(ctx, codes, extra);
+    return;
+  }
   const View& stored = ctx.constant(codes, DType::u8);
   const int64_t bytes = (shape_.elements() * bits_ + 7) / 8;
   if (stored.elements() != bytes)
     ctx.fail("the stored weights have %lld bytes, expected %lld", (long long)stored.elements(), (long long)bytes);
   codes_ = stored.as<uint8_t>();
+  parse_scales(ctx, extra);
+  parse_table(ctx, extra);
+}
 
+void Restored::parse_scales(const BindContext& ctx, int extra) {
   if (ctx.has(extra)) {
     const View& scale = ctx.constant(extra, DType::f32);
     const std::vector<int64_t> block = ctx.step.ints("w_block");
@@ -88,62 +98,113 @@ Restored::Restored(const BindContext& ctx, int codes, int extra) {
       ctx.fail("there are %lld scales, which does not fit w_shape and w_block", (long long)scale.elements());
     scale_ = scale.as<float>();
   }
-  if (ctx.has(extra + 1)) {
-    zero_ = ctx.constant_or_null(extra + 1);
-    if (!scale_ || !zero_) ctx.fail("zero points must be constant and need scales");
-    if (zero_->dtype != DType::u8 && zero_->dtype != DType::s8 && zero_->dtype != DType::f32)
-      ctx.fail("zero points must be uint8, int8 or float32, but are %s", name_of(zero_->dtype));
-    if (zero_->elements() != 1 && zero_->elements() != ctx.constant(extra, DType::f32).elements())
-      ctx.fail("scales and zero points differ in number");
-  }
-  const bool tabled = ctx.has(extra + 2);
-  if (tabled) {
-    if (type_ != DType::u8 && type_ != DType::u4 && type_ != DType::u2)
-      ctx.fail("codes that index a table must be uint8, uint4 or uint2, but are %s", name_of(type_));
-    if (ctx.constant(extra + 2, DType::f32).elements() != 1 << bits_)
-      ctx.fail("the table must have %d elements", 1 << bits_);
-  }
-  for (int code = 0; bits_ <= 8 && code < 1 << bits_; code++)
-    lut_[code] = tabled ? ctx.constant(extra + 2, DType::f32).as<float>()[code] : value_of(type_, code);
+  if (!ctx.has(extra + 1)) return;
+  zero_ = ctx.constant_or_null(extra + 1);
+  if (!scale_ || !zero_) ctx.fail("zero points must be constant and need scales");
+  if (zero_->dtype != DType::u8 && zero_->dtype != DType::s8 && zero_->dtype != DType::f32)
+    ctx.fail("zero points must be uint8, int8 or float32, but are %s", name_of(zero_->dtype));
+  if (zero_->elements() != 1 && zero_->elements() != ctx.constant(extra, DType::f32).elements())
+    ctx.fail("scales and zero points differ in number");
 }
 
+void Restored::parse_table(const BindContext& ctx, int extra) {
+  const float* table = nullptr;
+  if (ctx.has(extra + 2)) {
+    if (type_ != DType::u8 && type_ != DType::u4 && type_ != DType::u2)
+      ctx.fail("codes that index a table must be uint8, uint4 or uint2, but are %s", name_of(type_));
+    const View& given = ctx.constant(extra + 2, DType::f32);
+    if (given.elements() != 1 << bits_) ctx.fail("the table must have %d elements", 1 << bits_);
+    table = given.as<float>();
+  }
+  if (bits_ > 8) return;
+  each_ = 8 / bits_;
+  values_of_byte_.resize(size_t(256 * each_));
+  for (int byte = 0; byte < 256; byte++)
+    for (int k = 0; k < each_; k++) {
+      const int code = byte >> k * bits_ & ((1 << bits_) - 1);
+      values_of_byte_[size_t(byte * each_ + k)] = table ? table[code] : value_of(type_, code);
+    }
+}
+
+void Restored::parse_sparse(const BindContext& ctx, int values, int extra) {
+  const View &given = ctx.constant(values, DType::f32), &starts = ctx.constant(extra, DType::s32);
+  const int64_t n = given.elements();
+  sparse_columns_ = ctx.constant_or_null(extra + 1);
+  if (!sparse_columns_ || (sparse_columns_->dtype != DType::u16 && sparse_columns_->dtype != DType::s32) ||
+      sparse_columns_->elements() != n)
+    ctx.fail("the columns of the %lld elements must be uint16 or int32 constants, one each", (long long)n);
+  if (starts.elements() != rows_ + 1) ctx.fail("there must be %lld starts of rows", (long long)(rows_ + 1));
+  const int32_t* at = starts.as<int32_t>();
+  if (at[0] != 0 || at[rows_] != n) ctx.fail("the starts of rows must go from 0 to %lld", (long long)n);
+  for (int64_t r = 0; r < rows_; r++) {
+    if (at[r + 1] < at[r] || at[r + 1] > n) ctx.fail("the starts of rows must ascend");
+    int64_t before = -1;
+    for (int64_t i = at[r]; i < at[r + 1]; i++) {
+      const int64_t c = sparse_columns_->dtype == DType::u16 ? int64_t(sparse_columns_->as<uint16_t>()[i])
+                                                             : int64_t(sparse_columns_->as<int32_t>()[i]);
+      if (c <= before || c >= columns_) ctx.fail("the columns of row %lld must ascend within the row", (long long)r);
+      before = c;
+    }
+  }
+  sparse_values_ = given.as<float>();
+  starts_ = at;
+}
+
+template <class Column>
+void Restored::sparse_row(int64_t r, int64_t from, int64_t to, float* out) const {
+  std::fill(out, out + (to - from), 0.0f);
+  const Column *columns = sparse_columns_->as<Column>(), *last = columns + starts_[r + 1];
+  const auto before = [](Column c, int64_t bound) { return int64_t(c) < bound; };
+  for (const Column* c = std::lower_bound(columns + starts_[r], last, from, before); c < last && *c < to; c++)
+    out[*c - from] = sparse_values_[c - columns];
+}
+
+// The numbers of elements [at, at + n), counted row-major.
 void Restored::values(int64_t at, int64_t n, float* out) const {
-  switch (bits_) {
+  if (bits_ > 8) return wide_values(at, n, out);
+  switch (each_) {
+    case 1:
+      return byte_values<1>(at, n, out);
     case 2:
-      for (int64_t i = 0; i < n; i++) out[i] = lut_[codes_[(at + i) >> 2] >> ((at + i) & 3) * 2 & 3];
-      return;
-    case 4: {
-      int64_t i = 0;
-      if ((at & 1) && n > 0) out[i++] = lut_[codes_[at >> 1] >> 4];
-      for (const uint8_t* p = codes_ + ((at + i) >> 1); i + 1 < n; i += 2, p++)
-        out[i] = lut_[*p & 15], out[i + 1] = lut_[*p >> 4];
-      if (i < n) out[i] = lut_[codes_[(at + i) >> 1] & 15];
-      return;
-    }
-    case 8: {
-      const uint8_t* p = codes_ + at;
-      for (int64_t i = 0; i < n; i++) out[i] = lut_[p[i]];
-      return;
-    }
-    default: {
-      const uint8_t* p = codes_ + 2 * at;
-      for (int64_t i = 0; i < n; i++) {
-        uint16_t code;
-        std::memcpy(&code, p + 2 * i, 2);
-        if (type_ == DType::f16) {
-          out[i] = float_of(Half{code});
-        } else if (type_ == DType::bf16) {
-          const uint32_t bits = uint32_t(code) << 16;
-          std::memcpy(out + i, &bits, 4);
-        } else {
-          out[i] = type_ == DType::s16 ? float(int16_t(code)) : float(code);
-        }
-      }
+      return byte_values<2>(at, n, out);
+    default:
+      return byte_values<4>(at, n, out);
+  }
+}
+
+template <int Each>
+void Restored::byte_values(int64_t at, int64_t n, float* out) const {
+  const float* table = values_of_byte_.data();
+  const uint8_t* p = codes_ + at / Each;
+  int64_t i = 0;
+  if (int k = int(at % Each); k != 0) {
+    for (; k < Each && i < n; k++) out[i++] = table[*p * Each + k];
+    p++;
+  }
+  for (; i + Each <= n; i += Each, p++) std::memcpy(out + i, table + *p * Each, Each * sizeof(float));
+  for (int k = 0; i < n; k++) out[i++] = table[*p * Each + k];
+}
+
+void Restored::wide_values(int64_t at, int64_t n, float* out) const {
+  const uint8_t* p = codes_ + 2 * at;
+  for (int64_t i = 0; i < n; i++) {
+    uint16_t code;
+    std::memcpy(&code, p + 2 * i, 2);
+    if (type_ == DType::f16) {
+      out[i] = float_of(Half{code});
+    } else if (type_ == DType::bf16) {
+      const uint32_t bits = uint32_t(code) << 16;
+      std::memcpy(out + i, &bits, 4);
+    } else {
+      out[i] = type_ == DType::s16 ? float(int16_t(code)) : float(code);
     }
   }
 }
 
 void Restored::row(int64_t r, int64_t from, int64_t to, float* out) const {
+  if (starts_ != nullptr)
+    return sparse_columns_->dtype == DType::u16 ? sparse_row<uint16_t>(r, from, to, out)
+                                                : sparse_row<int32_t>(r, from, to, out);
   values(r * columns_ + from, to - from, out);
   if (scale_ == nullptr) return;
   const int64_t base = r / block_rows_ * scales_a_row_;

@@ -6,10 +6,16 @@
 // DequantizeLinear, rounding for rounding; differences of integers of at most 16 bits are exact in float32.
 //
 // In the plan: codes u8 const, packed as in ONNX (row-major without gaps, the first element in the low bits);
-// attributes w_type, w_shape (of W; rows are its first axis, or with `split` the first axes) and w_block [rows,
+// attributes w_type, w_shape (of W; rows are its first axis) and w_block [rows,
 // columns]. Further inputs, all optional: scale f32 const [ceil(R / block[0]), ceil(C / block[1])], zp const (u8, s8 or
 // f32; the scale's shape or one element), table f32 const [2^bits] for codes of at most 8 bits.
+//
+// With w_sparse, zeros are left out: instead of codes the other elements, f32 const [n], row by row; the further inputs
+// are then starts s32 const [R + 1] (row r has elements starts[r] to starts[r + 1]) and their columns, u16 or s32 const
+// [n], ascending in each row.
 #pragma once
+
+#include <vector>
 
 #include "kernels/gemm_f32/driver.h"
 #include "ops/op.h"
@@ -36,16 +42,27 @@ class Restored {
   void panel(const GemmF32& kernel, bool rows_are_n, int64_t n0, int64_t columns, float* packed) const;
 
  private:
+  void parse_scales(const BindContext& ctx, int extra);
+  void parse_table(const BindContext& ctx, int extra);
+  void parse_sparse(const BindContext& ctx, int values, int extra);
+  template <class Column>
+  void sparse_row(int64_t r, int64_t from, int64_t to, float* out) const;
   void values(int64_t at, int64_t n, float* out) const;
+  template <int Each>
+  void byte_values(int64_t at, int64_t n, float* out) const;
+  void wide_values(int64_t at, int64_t n, float* out) const;
 
   Shape shape_;
   DType type_ = DType::none;
-  int bits_ = 8;
+  int bits_ = 8, each_ = 1;  // of a code; codes in a byte
   int64_t rows_ = 0, columns_ = 0, block_rows_ = 1, block_columns_ = 1, scales_a_row_ = 1;
   const uint8_t* codes_ = nullptr;
   const float* scale_ = nullptr;
   const View* zero_ = nullptr;
-  float lut_[256] = {};
+  const int32_t* starts_ = nullptr;  // not null: sparse
+  const View* sparse_columns_ = nullptr;
+  const float* sparse_values_ = nullptr;
+  std::vector<float> values_of_byte_;  // [256][each_]: what the codes in a byte stand for, up to 8 bits a code
 };
 
 int64_t restored_panel_floats(const GemmF32& kernel, int64_t K);

@@ -14,7 +14,7 @@ import onnx.version_converter
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
 from octavo.errors import InvalidModel, IoError, Unsupported
-from octavo.ir import Graph, Node, Shape, Value
+from octavo.ir import Graph, Node, Shape, Value, plan_node
 from octavo.onnx_control import outer_names
 from octavo.onnx_gradient import expand_gradients
 from octavo.onnx_parts import map_file, without_large
@@ -208,9 +208,10 @@ def read_values(graph: Graph, proto: ModelProto, weights: dict[str, memoryview])
         raw = None if tensor.HasField("raw_data") else weights.get(tensor.name)
         set_const(graph, tensor.name, read_tensor(tensor, tensor.name, raw))
     for sparse in proto.graph.sparse_initializer:
-        set_const(graph, sparse.values.name, read_sparse(sparse))
+        read_sparse_initializer(graph, sparse)
+    sparse_names = {sparse.values.name for sparse in proto.graph.sparse_initializer}
     for info in proto.graph.input:
-        if graph.values[info.name].const is not None:
+        if graph.values[info.name].const is not None or info.name in sparse_names:
             continue  # a default value that callers rarely override: the initializer is the constant
         value = graph.values[info.name]
         if value.host is not None:
@@ -239,18 +240,41 @@ def read_tensor(tensor: TensorProto, name: str, raw: memoryview | None = None) -
         raise InvalidModel(f"the data of constant '{name}' does not fit its shape and type ({e})") from e
 
 
-def read_sparse(sparse: Any) -> np.ndarray:
+def sparse_parts(sparse: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The values of a sparse tensor and their positions, counted row-major."""
     name = sparse.values.name
     values, indices = read_tensor(sparse.values, name), read_tensor(sparse.indices, name)
-    dense = np.zeros(tuple(sparse.dims), values.dtype)
     try:
-        if indices.ndim == 1:
-            dense.reshape(-1)[indices] = values
-        else:
-            dense[tuple(indices.T)] = values
-    except IndexError as e:
+        if indices.ndim > 1:
+            indices = np.asarray(np.ravel_multi_index(tuple(indices.T), tuple(sparse.dims)))
+        if indices.size and not 0 <= indices.min() <= indices.max() < np.prod(sparse.dims, dtype=np.int64):
+            raise ValueError
+    except ValueError as e:
         raise InvalidModel(f"sparse constant '{name}' has an index outside its shape") from e
+    if values.shape != indices.shape:
+        raise InvalidModel(f"sparse constant '{name}' has {values.size} values, but {indices.size} indices")
+    return values, indices
+
+
+def read_sparse(sparse: Any) -> np.ndarray:
+    values, indices = sparse_parts(sparse)
+    dense = np.zeros(tuple(sparse.dims), values.dtype)
+    dense.reshape(-1)[indices] = values
     return dense
+
+
+def read_sparse_initializer(graph: Graph, sparse: Any) -> None:
+    """A sparse float32 weight stays sparse, as a Restore node (passes/small_weights.py); others become dense."""
+    name, shape = sparse.values.name, [int(d) for d in sparse.dims]
+    values, indices = sparse_parts(sparse)
+    # Six bytes an element that is not zero, and four a row, against four an element.
+    small = 6 * values.size + 4 * shape[0] < 4 * np.prod(shape, dtype=np.int64) if len(shape) > 1 else False
+    if values.dtype != np.float32 or not small or np.unique(indices).size != indices.size:
+        set_const(graph, name, read_sparse(sparse))
+        return
+    inputs = [graph.new_const(f"{name}/values", values), graph.new_const(f"{name}/positions", indices)]
+    graph.values[name] = Value(name, values.dtype, tuple(shape))
+    graph.nodes.append(plan_node("Restore", [*inputs, "", ""], [name], name, {"sparse_shape": shape}))
 
 
 def set_const(graph: Graph, name: str, array: np.ndarray) -> None:
@@ -289,7 +313,7 @@ def constant_value(node: Any) -> np.ndarray | None:
 
 
 def read_nodes(graph: Graph, proto: ModelProto) -> None:
-    written = set(graph.inputs)
+    written = set(graph.inputs) | {out for node in graph.nodes for out in node.outputs}
     for k, node in enumerate(proto.graph.node):
         name = node.name or f"{node.op_type}_{k}"
         domain = "" if node.domain == "ai.onnx" else node.domain

@@ -61,6 +61,15 @@ def stored(rng: np.random.Generator, number: int, shape: tuple[int, ...]) -> tup
     return [pack(q), scale, zp, table], attrs
 
 
+def sparse(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[list[Array | None], dict[str, Any]]:
+    """[elements, starts, columns] and attributes of random sparse weights, with empty and full rows among them."""
+    keep = rng.uniform(0, 1, (shape[0], int(np.prod(shape[1:])))) < rng.choice([0, 0.1, 1], (shape[0], 1))
+    starts = np.concatenate([[0], keep.sum(1).cumsum()]).astype(np.int32)
+    columns = np.nonzero(keep)[1].astype(rng.choice([np.uint16, np.int32]))
+    values = rng.normal(0, 1, columns.size).astype(np.float32)
+    return [values, starts, columns], {"w_type": 1, "w_sparse": 1, "w_shape": list(shape)}
+
+
 def both(op: str, small: list[Array | None], dense: list[Array | None], attrs: dict[str, Any], restore: dict[str, Any],
          at: list[int]) -> None:  # fmt: skip
     """The step over stored weights gives the bytes of the step over the weights restored by numpy."""
@@ -106,6 +115,70 @@ def test_gather(number: int) -> None:
         weight, restore = stored(rng, number, shape)
         indices = rng.integers(-shape[0], shape[0], (3, 4)).astype(np.int64)
         check("Gather", [weight[0], indices, *weight[1:]], {"axis": 0, **restore}, constants=[0, 2, 3, 4])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_sparse(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    m, k, n = int(rng.choice([1, 70])), int(rng.choice([2, 37, 300])), int(rng.choice([2, 33, 70]))
+    trans = seed % 2
+    weight, restore = sparse(rng, (n, k) if trans else (k, n))
+    x = rng.normal(0, 1, (m, k)).astype(np.float32)
+    small, dense = [x, weight[0], None, None, *weight[1:]], [x, weights([*weight], restore, 0, 1)]
+    both("MatMul", small, dense, {"trans_b": trans}, restore, [1, 4, 5])
+    weight, restore = sparse(rng, (35, 3, 3, 6))
+    x = rng.normal(0, 1, (1, 6, 5, 6)).astype(np.float32)
+    small, dense = [x, weight[0], None, None, *weight[1:]], [x, weights([*weight], restore, 0, 1)]
+    both("Conv", small, dense, {"pads": [1, 1, 1, 1]}, restore, [1, 4, 5])
+    weight, restore = sparse(rng, (20, 7))
+    indices = rng.integers(-20, 20, 9).astype(np.int64)
+    check("Gather", [weight[0], indices, *weight[1:]], {"axis": 0, **restore}, constants=[0, 2, 3])
+
+
+@pytest.mark.parametrize("starts, columns, words", [
+    ([0, 1], [0, 1, 2], "3 starts"), ([0, 2, 9], [0, 1, 2], "from 0 to 3"), ([0, 5, 3], [0, 1, 2], "ascend"),
+    ([0, 2, 3], [1, 0, 2], "ascend"), ([0, 2, 3], [0, 4, 2], "ascend"), ([0, 2, 3], [0, -1, 2], "ascend"),
+    ([0, 2, 3], [0, 1], "one each"), ([1, 2, 3], [0, 1, 2], "from 0 to 3"),
+])  # fmt: skip
+def test_hostile_sparse_weights_are_refused(starts: list[int], columns: list[int], words: str) -> None:
+    attrs = {"w_type": 1, "w_sparse": 1, "w_shape": [2, 4]}
+    x, values = np.zeros((1, 2), np.float32), np.zeros(3, np.float32)
+    inputs = [x, values, None, None, np.array(starts, np.int32), np.array(columns, np.int32)]
+    with pytest.raises(octavo.Error, match=words):
+        OneStep("MatMul", inputs, attrs, [np.zeros((1, 4), np.float32)], constants=[1, 4, 5])
+
+
+@pytest.mark.parametrize("coordinates", [False, True])
+def test_sparse_initializers_stay_sparse(coordinates: bool) -> None:
+    net, rng = network(), np.random.default_rng(11)
+    made = onnx.ModelProto()
+    made.CopyFrom(net)
+    for t in list(made.graph.initializer):
+        w = onnx.numpy_helper.to_array(t)
+        if w.ndim < 2:
+            continue
+        w = np.where(rng.uniform(0, 1, w.shape) < 0.8, np.float32(0), w)
+        t.CopyFrom(onnx.numpy_helper.from_array(w, t.name))
+    small = onnx.ModelProto()
+    small.CopyFrom(made)
+    for t in list(small.graph.initializer):
+        w = onnx.numpy_helper.to_array(t)
+        if w.ndim < 2:
+            continue
+        at = np.argwhere(w) if coordinates else np.flatnonzero(w)
+        values = onnx.numpy_helper.from_array(w[w != 0], t.name)
+        indices = onnx.numpy_helper.from_array(at.astype(np.int64), f"{t.name}/at")
+        small.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, list(w.shape)))
+        small.graph.initializer.remove(t)
+    expected = octavo.Session(made).run(None, feeds())
+    for options in ({"threads": 1}, {"optimize": False}, {"isa": "scalar", "threads": 2}):
+        session = octavo.Session(small, **options)
+        for got, want in zip(session.run(None, feeds()), expected, strict=True):
+            same(got, want, f"{options}")
+    assert sum(bool(step["attrs"].get("w_sparse")) for step in session.plan.steps) == 5
+    literal = octavo.Session(small, literal=True).run(None, feeds())
+    for got, want in zip(literal, octavo.Session(made, literal=True).run(None, feeds()), strict=True):
+        same(got, want, "literal")
 
 
 @pytest.mark.parametrize("number", CODES)

@@ -50,12 +50,17 @@ def weights(inputs: Inputs, attrs: Attributes, codes: int, extra: int) -> Array:
     W[r, c] = fl(fl(value(code) - zp[p]) * scale[p]), p = (r // w_block[0], c // w_block[1]); value(code) is the number
     a code of dtype w_type stands for, or table[code]. Scale (float32 [ceil(R / w_block[0]), ceil(C / w_block[1])]), zp
     (uint8, int8 or float32, as many or one) and table (float32 [2^bits]) are the inputs from `extra` on, all optional.
-    Source: ONNX DequantizeLinear-25, Gather-13.
+    With `w_sparse`, input `codes` holds the elements that are not zero, and those from `extra` on are where each row
+    starts and the elements' columns. Source: ONNX DequantizeLinear-25, Gather-13, SparseTensorProto.
     """
     stored = need(inputs, codes)
     if "w_type" not in attrs:
         return stored
     shape = get_ints(attrs, "w_shape")
+    if get_int(attrs, "w_sparse", 0):
+        full = np.zeros((shape[0], int(np.prod(shape[1:]))), np.float32)
+        full[np.repeat(np.arange(shape[0]), np.diff(need(inputs, extra))), need(inputs, extra + 1)] = stored
+        return full.reshape(shape)
     q = unpack(stored, np.dtype(DTYPES[get_int(attrs, "w_type")]), shape)
     scale, zero, table = (optional(inputs, k) for k in range(extra, extra + 3))
     value = q.astype(np.float32) if table is None else table[q.astype(np.int64)]

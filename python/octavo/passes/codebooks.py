@@ -61,5 +61,5 @@ def read_codebook(graph: Graph, uses: Uses, gather: Node) -> None:
 
 def dequantized(graph: Graph, uses: Uses, reader: Node) -> bool:
     """Whether the reader's activation comes out of a DequantizeLinear: its weights then serve as integers."""
-    producer = uses.producer.get(reader.inputs[0])
+    producer = uses.producer.get(reader.inputs[0]) if reader.op != "Gather" else None
     return producer is not None and producer.is_op("DequantizeLinear") and graph.const(producer.inputs[0]) is None

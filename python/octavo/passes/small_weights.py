@@ -1,7 +1,8 @@
 """Weights that the file stores small (quantized, 16-bit, codebooks) stay so: whoever reads them restores them.
 
 A `Restore` node (plan vocabulary, gone before lowering) stands for such a weight: inputs codes, scale, zero point,
-table (all constants; absent ones ""), attributes `axis` and `block_size` as DequantizeLinear has them.
+table (all constants; absent ones ""), attributes `axis` and `block_size` as DequantizeLinear has them. With attribute
+`sparse_shape`: inputs values and their positions, counted row-major.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from octavo.ops._restore import bits_of, pack
 from octavo.ops.cast import DTYPES
 
 SMALLEST = 256  # elements; below, floats are as good
-NUMBERS = {np.dtype(t): k for k, t in DTYPES.items()}
+NUMBERS: dict[np.dtype[Any], int] = {np.dtype(t): k for k, t in DTYPES.items()}
 F32 = np.dtype(np.float32)
 # Codes the core restores: integers of 2 to 16 bits, floats of 4 to 16.
 CODES = {np.dtype(DTYPES[k]) for k in (2, 3, 4, 5, 10, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 28)}
@@ -72,6 +73,8 @@ class Stored:
 
 def stored(graph: Graph, node: Node, order: list[int] | None = None) -> Stored | None:
     """The weight behind a Restore node, its axes in `order`; None when its scales do not fit that order."""
+    if "sparse_shape" in node.attrs:
+        return stored_sparse(graph, node, order)
     codes, scale, zp, table = (graph.const(name) if name else None for name in node.inputs)
     assert codes is not None
     order = order or list(range(codes.ndim))
@@ -92,6 +95,25 @@ def stored(graph: Graph, node: Node, order: list[int] | None = None) -> Stored |
         padded[: table.size] = table.astype(np.float32)
         others[2] = graph.new_const(f"{hint}/table", padded)
     return Stored(graph.new_const(hint, pack(moved)), others, attrs)
+
+
+def stored_sparse(graph: Graph, node: Node, order: list[int] | None) -> Stored:
+    """A sparse weight (inputs values and row-major positions): rows, each with its elements' columns."""
+    values, at = graph.const(node.inputs[0]), graph.const(node.inputs[1])
+    assert values is not None and at is not None
+    shape: list[int] = node.attrs["sparse_shape"]
+    order = order or list(range(len(shape)))
+    moved = [shape[k] for k in order]
+    index = np.unravel_index(at, shape)
+    flat = np.ravel_multi_index(tuple(index[k] for k in order), tuple(moved))
+    rows, columns = np.divmod(flat, int(np.prod(moved[1:])))
+    sort = np.lexsort((columns, rows))
+    starts = np.searchsorted(rows[sort], np.arange(moved[0] + 1)).astype(np.int32)
+    columns = columns[sort].astype(np.uint16 if np.prod(moved[1:]) <= 1 << 16 else np.int32)
+    hint = node.inputs[0]
+    others = [graph.new_const(f"{hint}/starts", starts), graph.new_const(f"{hint}/columns", columns), ""]
+    attrs = {"w_type": NUMBERS[F32], "w_sparse": 1, "w_shape": moved}
+    return Stored(graph.new_const(hint, np.ascontiguousarray(values[sort])), others, attrs)
 
 
 def zero_points(zp: np.ndarray, arrange: Any) -> np.ndarray:
@@ -134,6 +156,10 @@ def dense(graph: Graph, node: Node) -> np.ndarray:
     """The float32 weight itself: fl(fl(value - zp) * scale)."""
     from octavo.ops._blocks import spread
 
+    if "sparse_shape" in node.attrs:
+        full = np.zeros(node.attrs["sparse_shape"], np.float32)
+        full.reshape(-1)[graph.const(node.inputs[1])] = graph.const(node.inputs[0])
+        return full
     codes, scale, zp, table = (graph.const(name) if name else None for name in node.inputs)
     assert codes is not None
     value = codes.astype(np.float32) if table is None else table.astype(np.float32)[codes.astype(np.int64)]
@@ -149,6 +175,8 @@ def dense(graph: Graph, node: Node) -> np.ndarray:
 
 def fits(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> bool:
     """Whether the readers of a Restore node can do its work, layouts and scales included."""
+    if "sparse_shape" in node.attrs:
+        return restorable(graph, readers, node.outputs[0], tuple(node.attrs["sparse_shape"]))
     codes, scale = graph.const(node.inputs[0]), graph.const(node.inputs[1]) if node.inputs[1] else None
     if codes is None or codes.dtype not in CODES or not restorable(graph, readers, node.outputs[0], codes.shape):
         return False
