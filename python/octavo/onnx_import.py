@@ -68,7 +68,16 @@ def load_parts(model: str | os.PathLike[str] | bytes | ModelProto) -> tuple[Mode
             onnx.external_data_helper.load_external_data_for_model(proto, folder)
     except Exception:  # damaged, or another format than protobuf's: load_model() reads it or says why not
         return load_model(model), {}
-    return checked(proto), weights
+    put_back(checked(proto), weights)
+    return proto, weights
+
+
+def put_back(proto: ModelProto, weights: dict[str, memoryview]) -> None:
+    """Weights of operators outside ONNX's own domain return to the model: spelling those out may read them."""
+    read = {name for node in proto.graph.node if node.domain not in ("", "ai.onnx") for name in node.input}
+    for tensor in proto.graph.initializer:
+        if tensor.name in read and tensor.name in weights and not tensor.HasField("raw_data"):
+            tensor.raw_data = bytes(weights.pop(tensor.name))
 
 
 def check_names(proto: ModelProto) -> None:

@@ -67,6 +67,26 @@ def test_every_form_of_a_model_gives_the_same_constants(form: str, tmp_path: Pat
         assert got.tobytes() == want.tobytes()
 
 
+def test_weights_of_other_domains_are_there_to_be_read() -> None:
+    """A DynamicQuantizeLSTM's weights are restored while it is spelled out, before anything is a constant."""
+    hidden, size = 128, 64
+    rng = np.random.default_rng(5)
+    constants = {
+        "W": rng.integers(-99, 99, (1, size, 4 * hidden)).astype(np.int8),
+        "R": rng.integers(-99, 99, (1, hidden, 4 * hidden)).astype(np.int8),
+        "B": np.zeros((1, 8 * hidden), np.float32),
+        "s": np.full(1, 1 / 512, np.float32),
+        "z": np.zeros(1, np.int8),
+    }
+    inputs = ["x", "W", "R", "B", "", "", "", "", "s", "z", "s", "z"]
+    node = helper.make_node("DynamicQuantizeLSTM", inputs, ["y"], "lstm", domain="com.microsoft", hidden_size=hidden)
+    proto = model([node], [tensor("x", [3, 1, size])], [tensor("y", [3, 1, 1, hidden])], constants)
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    x = {"x": rng.normal(0, 1, (3, 1, size)).astype(np.float32)}
+    (first,), (second,) = (octavo.Session(m).run(None, x) for m in (proto, proto.SerializeToString()))
+    assert first.shape == (3, 1, 1, hidden) and first.any() and first.tobytes() == second.tobytes()
+
+
 def test_damage_is_reported_as_before() -> None:
     data = net(*weights()).SerializeToString()
     for cut in (1, 30, len(data) // 2, len(data) - 1):
