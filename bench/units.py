@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import octavo
-from octavo.errors import Error
+from octavo.errors import Error, Unsupported
 from octavo.report import peers
 from octavo.report.bench import latency, random_feeds, time_interleaved
 
@@ -176,12 +176,12 @@ def avx2(row: Row, settings: Settings) -> dict[str, Any]:
 
 
 @contextmanager
-def spinning(count: int) -> Iterator[None]:
+def spinning(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """A process that spins, for each core."""
     spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         time.sleep(0.3)
-        yield
+        yield spinners
     finally:
         for process in spinners:
             process.kill()
@@ -198,6 +198,16 @@ def busy(row: Row, settings: Settings) -> dict[str, Any]:
     if "onnxruntime" in found:
         record["ratio"] = round(found["octavo"]["median_ms"] / found["onnxruntime"]["median_ms"], 4)
     return record
+
+
+def child(command: list[str], environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The JSON object that a command prints. Raises Unsupported with its last words if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        words = done.stderr.strip().rsplit("\n", 1)[-1] or f"it ended with status {done.returncode}"
+        raise Unsupported(f"{Path(command[0]).name}: {words}")
+    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    return found
 
 
 LOADING = """
@@ -233,10 +243,7 @@ def loading(row: Row, settings: Settings) -> dict[str, Any]:
     """In a process of its own: creating a session after imports, bytes the core holds then, planning a new shape."""
     path = path_of(row.name, settings)
     rounds = "5" if settings.rounds > 5 else "2"
-    done = subprocess.run(
-        [sys.executable, "-c", LOADING, path, json.dumps(row.dims), rounds], capture_output=True, text=True, check=True
-    )
-    record: dict[str, Any] = json.loads(done.stdout)
+    record = child([sys.executable, "-c", LOADING, path, json.dumps(row.dims), rounds])
     record["file_bytes"] = os.path.getsize(path)
     record["held_over_file"] = round(record["held_bytes"] / record["file_bytes"], 3)
     return record
@@ -247,10 +254,7 @@ def kernels(group: str, settings: Settings) -> dict[str, Any]:
     if settings.bench_binary is None:
         raise FileNotFoundError("octavo-bench is not built (make native)")
     milliseconds = "100" if settings.rounds > 5 else "20"
-    command = [str(settings.bench_binary), "--threads", "1", "--json", "--ms", milliseconds, "--only", group]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    record: dict[str, Any] = json.loads(done.stdout)
-    return record
+    return child([str(settings.bench_binary), "--threads", "1", "--json", "--ms", milliseconds, "--only", group])
 
 
 KERNEL_GROUPS = ["conv 1x1", "conv 3x3", "stems", "depthwise", "matrix products", "attention products", "float"]
@@ -263,12 +267,7 @@ def held_to_avx2(name: str, settings: Settings) -> dict[str, Any]:
         "models": str(settings.models), "made": str(settings.made), "rounds": settings.rounds,
         "round_s": settings.round_s,
     }  # fmt: skip
-    command = [sys.executable, str(Path(__file__)), name, json.dumps(options)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip().rsplit("\n", 1)[-1])
-    record: dict[str, Any] = json.loads(done.stdout.rsplit("\n", 2)[-2])
-    return record
+    return child([sys.executable, str(Path(__file__)), name, json.dumps(options)], environment)
 
 
 def all_units() -> dict[str, Callable[[Settings], dict[str, Any]]]:

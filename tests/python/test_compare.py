@@ -142,9 +142,19 @@ def test_every_row_of_the_table_has_its_units() -> None:
     assert {name.partition("/")[0] for name in names} == set(compare.PARTS)
 
 
+def test_children() -> None:
+    assert units.child([sys.executable, "-c", "print('talk'); print({}); print()"]) == {}
+    assert units.child([sys.executable, "-c", "import os; print(os.environ['A'])"], {"A": '{"b": 1}'}) == {"b": 1}
+    with pytest.raises(octavo.Unsupported, match="ValueError: why"):
+        units.child([sys.executable, "-c", "raise ValueError('why')"])
+    with pytest.raises(octavo.Unsupported, match="status 3"):
+        units.child([sys.executable, "-c", "raise SystemExit(3)"])
+
+
 def test_spinning_processes_end() -> None:
-    with units.spinning(1):
-        pass
+    with units.spinning(2) as processes:
+        assert all(p.poll() is None for p in processes)
+    assert all(p.poll() is not None for p in processes)
 
 
 # ---- reports ---------------------------------------------------------------------------------------------------------
