@@ -75,6 +75,8 @@ def peer_table(record: Record, part: str, threads: int) -> Table:
         "Milliseconds at batch 1: the median over the rounds of each round's best call; ratio: octavo's time over the "
         "best peer's. OpenVINO computes float models in float32; its default, bfloat16, is shown but does not count."
     )
+    refused = [f"{peer} refuses {name}" for name, unit in units(record, part) for peer in unit.get("refused", {})]
+    text += f" ({'; '.join(refused)}.)" if refused else ""
     heads = ["model", "octavo", "onnxruntime", "OpenVINO", "LiteRT", "OpenVINO bf16", "ratio", "to reach", "reached"]
     return title, text, heads, rows
 
@@ -225,7 +227,7 @@ def markdown(record: Record, picture: str | None) -> str:
 INTRODUCTION = """# Results
 
 Every engine runs the same file in one process, in turn, round by round, with its inputs bound. The part between the
-marks is written by `bench/compare.py`; what stands outside them is kept.
+marks is written by `bench/compare.py` ([docs/speed.md](../docs/speed.md)); what stands outside them is kept.
 
 """
 

@@ -171,7 +171,7 @@ def sample() -> dict[str, Any]:
     name = "mobilenet_v2_1.0_224_ort_qdq_u8s8"
     found: dict[str, Any] = {
         f"one/{name}": {"engines": both, "ratio": units.ratio(both)},
-        "one/squeezenet1.1": {"engines": real, "ratio": units.ratio(real)},
+        "one/squeezenet1.1": {"engines": real, "ratio": units.ratio(real), "refused": {"litert": "why"}},
         f"two/{name}": {"engines": fast, "ratio": 0.7},
         f"batch/{name}/8": {"engines": both, "ratio": 0.5},
         f"avx2/{name}": {"engines": {**both, "octavo_float": engine(8)}, "ratio": 0.5, "int8_over_float": 0.25,
@@ -211,7 +211,8 @@ def test_tables() -> None:
     assert [row[3] for row in rows_of("Kernels")] == ["75.0 %", "50.0 %"]
     assert rows_of("Loading")[0][1:] == ["80.0", "4.00", "8.00", "2.00", "0.50"]
     assert rows_of("Busy machine")[0][1:] == ["2.000", "5.000", "0.40"]
-    assert "A CPU, 2 cores" in tables.text(sample())
+    text = tables.text(sample())
+    assert "A CPU, 2 cores" in text and "(litert refuses squeezenet1.1.)" in text
 
 
 def test_the_page_keeps_what_people_wrote(tmp_path: Path) -> None:
