@@ -250,7 +250,7 @@ def peak_text(report: dict[str, Any]) -> str:
 def total_text(report: dict[str, Any]) -> str:
     t = report["totals"]
     kinds = ", ".join(f"{k} {v:.1f}" for k, v in t["us_by_kind"].items())
-    share = f", {percent(t['peak_share'])} % of the time the peak would need" if t["peak_share"] is not None else ""
+    share = f" (the peak would need {percent(t['peak_share'])} % of the time)" if t["peak_share"] is not None else ""
     return (
         f"{t['layers']} steps take {t['us']:.1f} us ({kinds}); a run that measures nothing takes {t['run_us']:.1f} us. "
         f"{count(t['macs'])} multiply-accumulates at {t['gmacs_per_s']:.1f} GMAC/s{share}; {size(t['bytes'])} read and "
