@@ -21,6 +21,7 @@ import datetime
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from importlib import metadata
@@ -69,6 +70,15 @@ def cpuinfo() -> list[str]:
         return []
 
 
+def commit() -> str:
+    """The commit of the repository, with a "+" where files were changed since; "unknown" outside a checkout."""
+    try:
+        git = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=7", "--dirty=+", "--exclude=*"]
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
 def installed(package: str) -> str | None:
     if package == "octavo":
         import octavo
@@ -114,7 +124,7 @@ def measure(args: argparse.Namespace, settings: Settings, record: dict[str, Any]
             continue
         found["date"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
         found["seconds"] = round(time.monotonic() - began, 1)
-        found["rounds"] = settings.rounds
+        found["rounds"], found["commit"] = settings.rounds, commit()
         record["units"][name] = found
         record["machine"] = machine()
         write(out.with_name(out.name + ".json"), json.dumps(record, indent=1, sort_keys=True) + "\n")

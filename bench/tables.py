@@ -65,7 +65,7 @@ def peer_table(record: Record, part: str, threads: int) -> Table:
                 name,
                 ms(engines["octavo"]["ms"]),
                 *(ms(engines[p]["ms"]) if p in engines else "-" for p in PEERS),
-                figure(unit["ratio"]),
+                figure(unit["ratio"], 3),
                 figure(goal),
                 reached,
             ]
@@ -194,9 +194,10 @@ def machine_text(record: Record) -> str:
     dates = sorted(u["date"] for u in record["units"].values())
     spans = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     rounds = sorted({u["rounds"] for u in record["units"].values()})
+    commits = ", ".join(dict.fromkeys(u.get("commit", "unknown") for u in record["units"].values()))
     return (
         f"{m['cpu']}, {m['cores']} cores, {m['isa']}; {m['system']}; {m['compiler']}; {versions}; "
-        f"{' or '.join(map(str, rounds))} rounds; measured {spans}."
+        f"{' or '.join(map(str, rounds))} rounds; measured {spans} at commit {commits}."
     )
 
 

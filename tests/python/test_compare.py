@@ -98,7 +98,7 @@ def test_pieces_merge_into_one_record(
     one = record["units"]["one/mlperf_tiny_vww_int8"]
     times = {name: e["ms"] for name, e in one["engines"].items()}
     ours = times.pop("octavo")
-    assert ours > 0 and one["date"] and one["rounds"] == 3
+    assert ours > 0 and one["commit"] and one["date"] and one["rounds"] == 3
     assert one["ratio"] == (pytest.approx(ours / min(times.values()), abs=1e-3) if times else None)
     loading = record["units"]["loading/mlperf_tiny_vww_int8"]
     assert loading["create_ms"] > 0 and loading["held_bytes"] > 0 and loading["new_shape_ms"] > 0
@@ -184,7 +184,7 @@ def sample() -> dict[str, Any]:
         f"busy/{name}": {"engines": both, "ratio": 0.4},
     }  # fmt: skip
     for unit in found.values():
-        unit |= {"date": "2026-01-02 03:04 UTC", "rounds": 15, "seconds": 1.0}
+        unit |= {"date": "2026-01-02 03:04 UTC", "rounds": 15, "seconds": 1.0, "commit": "abc1234"}
     machine = {"cpu": "A CPU", "cores": 2, "isa": "avx2", "compiler": "gcc", "system": "Linux", "versions": {"x": "1"}}
     return {"units": found, "machine": machine}
 
@@ -201,9 +201,9 @@ def test_the_ratio_is_to_the_best_peer_that_does_the_same_job() -> None:
 
 def test_tables() -> None:
     first, second = rows_of("One thread")
-    assert first == ["mobilenet_v2_1.0_224_ort_qdq_u8s8", "2.000", "5.000", "4.000", "-", "-", "0.50", "0.62", "yes"]
-    assert second[5] == "1.000" and second[6:] == ["0.50", "1.00", "yes"]
-    assert rows_of("2 threads")[0][6:] == ["0.70", "0.67", "no"]
+    assert first == ["mobilenet_v2_1.0_224_ort_qdq_u8s8", "2.000", "5.000", "4.000", "-", "-", "0.500", "0.62", "yes"]
+    assert second[5] == "1.000" and second[6:] == ["0.500", "1.00", "yes"]
+    assert rows_of("2 threads")[0][6:] == ["0.700", "0.67", "no"]
     assert rows_of("From one thread to two")[0][1:] == ["1.90", "1.90", "1.90", "-"]
     assert rows_of("Tail")[0][1] == "1.50"
     assert rows_of("Held to AVX2")[0][1:] == ["2.000", "4.000", "8.000", "0.50", "0.25", "1 of 10"]
@@ -212,7 +212,7 @@ def test_tables() -> None:
     assert rows_of("Loading")[0][1:] == ["80.0", "4.00", "8.00", "2.00", "0.50"]
     assert rows_of("Busy machine")[0][1:] == ["2.000", "5.000", "0.40"]
     text = tables.text(sample())
-    assert "A CPU, 2 cores" in text and "(litert refuses squeezenet1.1.)" in text
+    assert "A CPU, 2 cores" in text and "at commit abc1234." in text and "(litert refuses squeezenet1.1.)" in text
 
 
 def test_the_page_keeps_what_people_wrote(tmp_path: Path) -> None:
