@@ -64,12 +64,12 @@ void fill_panel(const GemmS8& kernel, const GemmS8Packed& packed, const GemmS8We
         }
       }
       // The same group again is the next summand.
-      for (int32_t e = 0, i = 1; e < panel.extras; e++, out += step) {
+      for (int32_t e = 0, i = 1; e < panel.extras; e++, out += 4 / kg * step) {
         const GemmS8Extra& x = panel.extra[e];
         i = e > 0 && same_group(x, panel.extra[e - 1]) ? i + 1 : 1;
         const int64_t from = (panel.first + column) * row + (x.outer * w.inner + x.inner) * w.segment_length + x.k;
         for (int64_t k = 0; k < std::min<int64_t>(4, w.segment_length - x.k); k++)
-          out[k] = T(summand(weight_at(w, from + k), i));
+          out[k / kg * step + k % kg] = T(summand(weight_at(w, from + k), i));
       }
     }
 }
