@@ -18,7 +18,7 @@ import pytest
 from small_models import float_image_net, quantized_net
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ["README.md", "docs/quickstart.md", "docs/quantize.md", "docs/speed.md"]
+DOCUMENTS = ["README.md", "docs/quickstart.md", "docs/quantize.md", "docs/accuracy.md", "docs/speed.md"]
 
 
 def blocks(document: str) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from octavo import __version__
 from octavo.cli.commands import add_bench, add_demo, add_explain, add_inspect, add_pack, add_version
 from octavo.cli.quantize import add_quantize
 from octavo.cli.run import add_run
+from octavo.cli.verify import add_verify
 from octavo.errors import Error
 
 
@@ -45,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_bench(commands)
     add_explain(commands)
     add_quantize(commands)
+    add_verify(commands)
     add_pack(commands)
     add_version(commands)
     add_demo(commands)

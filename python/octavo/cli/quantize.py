@@ -41,6 +41,7 @@ def add_quantize(commands: Any) -> None:
 
 
 def quantize_command(options: argparse.Namespace) -> int:
+    from octavo.compress.calibrate import silent
     from octavo.compress.quantize import quantize
 
     report = quantize(
@@ -58,7 +59,7 @@ def quantize_command(options: argparse.Namespace) -> int:
         opset=options.opset,
         limit=options.limit,
         images=picture_options(options),
-        progress=show_progress if sys.stderr.isatty() else lambda what, done, total: None,
+        progress=show_progress if sys.stderr.isatty() else silent,
     )
     print(json.dumps(report.as_dict()) if options.json else quantize_text(report))
     return 0
