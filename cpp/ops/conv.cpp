@@ -19,7 +19,7 @@ class Conv : public Op {
         acc64_(ctx.step.i("acc64", 0) != 0) {
     if (ctx.has(3)) ctx.need(3, DType::f32);
     depthwise_ = !acc64_ && p_.group > 1 && p_.group_c == 1 && p_.O == p_.group && !ctx.has(3);
-    if (acc64_ && p_.restored) ctx.fail("acc64 takes float32 weights only");
+    if (acc64_ && p_.restored && !p_.restored->run_time()) ctx.fail("acc64 takes float32 weights only");
     if (acc64_) return;
     const int64_t K = p_.taps() * p_.group_c;
     if (depthwise_) dwconv_ = static_cast<const DwconvF32*>(find_kernel("dwconv_f32", ctx.isa));
@@ -40,6 +40,8 @@ class Conv : public Op {
 
   void infer(InferContext& ctx) const override {
     check_float_conv(p_, ctx);
+    if (p_.restored && p_.restored->run_time() && ctx.in[1].shape != p_.restored->shape())
+      ctx.fail("the weights do not have the shape that w_shape declares");
     Shape y = ctx.in[0].shape;
     auto size = [&](int64_t n, int64_t before, int64_t after, int64_t extent, int64_t stride) {
       if (n + before + after < extent)
@@ -70,7 +72,11 @@ class Conv : public Op {
     Image z;
     if (ctx.inputs > 3 && ctx.in[3].data) z = image_of(ctx.in[3], p_.one_d);
     const float* bias = ctx.inputs > 2 ? ctx.in[2].as<float>() : nullptr;
-    const Scratch scratch{reinterpret_cast<int64_t*>(ctx.scratch), ctx.scratch + segment_bytes()};
+    Restored given;  // over weights computed at run time
+    const bool computed = p_.restored && p_.restored->run_time();
+    if (computed) given = p_.restored->with(ctx.in[1]);
+    const Scratch scratch{reinterpret_cast<int64_t*>(ctx.scratch), ctx.scratch + segment_bytes(),
+                          computed ? &given : p_.restored.get(), computed ? ctx.in[1].as<float>() : p_.w};
     if (!copies(x)) {
       x.data -= 4 * (p_.top * x.row_pitch + p_.left * x.pixel_pitch);
       compute(ctx.pool, x, y, z, bias, scratch);
@@ -103,13 +109,15 @@ class Conv : public Op {
   struct Scratch {
     int64_t* segments;
     uint8_t* restored;  // restored_bytes() a thread
+    const Restored* w;  // weights to restore, or null
+    const float* floats;
   };
 
   int64_t pitch() const { return (p_.O + 15) / 16 * 16; }
   size_t segment_bytes() const { return align_up(size_t(p_.taps()) * 8); }
   // What one thread restores at a time: a panel, or every weight of a depthwise convolution (few).
   size_t restored_bytes() const {
-    if (!p_.restored) return 0;
+    if (!p_.restored || acc64_) return 0;
     const int64_t floats = depthwise_ ? p_.taps() * pitch() : restored_panel_floats(gemm_, p_.taps() * p_.group_c);
     return align_up(size_t(floats) * 4 + kSlack);
   }
@@ -153,8 +161,8 @@ class Conv : public Op {
   // x.data is at the first tap of output (0, 0); nothing it reaches lies outside memory.
   void compute(Region& pool, const Image& x, const Image& y, const Image& z, const float* bias,
                const Scratch& scratch) const {
-    if (acc64_) return compute64(pool, x, y, z, bias);
-    if (depthwise_) return compute_depthwise(pool, x, y, bias, reinterpret_cast<float*>(scratch.restored));
+    if (acc64_) return compute64(pool, x, y, z, bias, scratch.floats);
+    if (depthwise_) return compute_depthwise(pool, x, y, bias, scratch);
     int64_t* segments = scratch.segments;
     GemmF32Job job{};
     job.kernel = &gemm_;
@@ -207,10 +215,10 @@ class Conv : public Op {
                         yg + n * y.image_pitch + h * y.row_pitch, y.pixel_pitch, y.w, p0, p1);
         }
       };
-      if (p_.restored) {
+      if (scratch.w) {
         float* panel = reinterpret_cast<float*>(scratch.restored + size_t(worker) * restored_bytes());
         for (int64_t q = n0; q < n1; q++)
-          product(restore_panel(mine, *p_.restored, true, g * job.N, q, panel), g * job.N + q * 2 * gemm_.lanes, 0, 1);
+          product(restore_panel(mine, *scratch.w, true, g * job.N, q, panel), g * job.N + q * 2 * gemm_.lanes, 0, 1);
         return;
       }
       mine.packed = packed_.as<float>() + g * group_floats_;
@@ -219,23 +227,26 @@ class Conv : public Op {
   }
 
   // [taps][pitch()], zero past the last channel.
-  const float* restore_depthwise(float* to) const {
+  const float* restore_depthwise(const Restored& w, float* to) const {
     float line[64];
     for (int64_t o = 0; o < pitch(); o++)
       for (int64_t t0 = 0; t0 < p_.taps(); t0 += 64) {
         const int64_t t1 = std::min(p_.taps(), t0 + 64);
-        if (o < p_.O) p_.restored->row(o, t0, t1, line);
+        if (o < p_.O) w.row(o, t0, t1, line);
         for (int64_t t = t0; t < t1; t++) to[t * pitch() + o] = o < p_.O ? line[t - t0] : 0.0f;
       }
     return to;
   }
 
-  void compute_depthwise(Region& pool, const Image& x, const Image& y, const float* bias, float* scratch) const {
+  void compute_depthwise(Region& pool, const Image& x, const Image& y, const float* bias,
+                         const Scratch& scratch) const {
     DwconvF32Row t{};
     t.pixel = p_.dil_w * x.pixel_pitch, t.row = p_.dil_h * x.row_pitch, t.step = p_.stride_w * x.pixel_pitch;
     t.across = p_.dil_w == 1 ? p_.stride_w : 0;
     t.kh = int(p_.kh), t.kw = int(p_.kw);
-    t.weights = p_.restored ? restore_depthwise(scratch) : packed_.as<float>(), t.weights_pitch = pitch();
+    t.weights =
+        scratch.w ? restore_depthwise(*scratch.w, reinterpret_cast<float*>(scratch.restored)) : packed_.as<float>(),
+    t.weights_pitch = pitch();
     t.bias = bias;
     t.y_pixel = y.pixel_pitch, t.width = y.w, t.channels = y.c;
     t.clip = act_.fn == UnaryFn::Relu || act_.fn == UnaryFn::Clip;
@@ -258,7 +269,8 @@ class Conv : public Op {
     });
   }
 
-  void compute64(Region& pool, const Image& x, const Image& y, const Image& z, const float* bias) const {
+  void compute64(Region& pool, const Image& x, const Image& y, const Image& z, const float* bias,
+                 const float* weights) const {
     const int64_t pixels = y.n * y.h * y.w, K = p_.taps() * p_.group_c;
     const int64_t chunks = std::min(pixels, pool.chunks_for(pixels * p_.O * K, 64 << 10));
     pool.parallel_for(chunks, [&](int64_t chunk, int) {
@@ -271,7 +283,7 @@ class Conv : public Op {
             z.data ? reinterpret_cast<const float*>(z.data) + n * z.image_pitch + h * z.row_pitch + w * z.pixel_pitch
                    : nullptr;
         for (int64_t o = 0; o < p_.O; o++) {
-          const float* weight = p_.w + o * K;
+          const float* weight = weights + o * K;
           const float* base = from + o / p_.group_o() * p_.group_c;
           double sum = 0;
           for (int64_t ky = 0; ky < p_.kh; ky++)

@@ -11,7 +11,7 @@ FloatConv parse_float_conv(const BindContext& ctx, bool restores) {
   p.one_d = rank == 3;
   Shape w;
   if (restores && Restored::wanted(ctx)) {
-    p.restored = std::make_unique<Restored>(ctx, 1, 4);
+    p.restored = std::make_unique<Restored>(ctx, 1, 4, true);
     w = p.restored->shape();
   } else {
     const View& weights = ctx.constant(1, DType::f32);

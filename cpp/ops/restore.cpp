@@ -62,18 +62,23 @@ float zero_at(const View& zero, int64_t i) {
 
 }  // namespace
 
-Restored::Restored(const BindContext& ctx, int codes, int extra) {
+Restored::Restored(const BindContext& ctx, int codes, int extra, bool run_time) {
   const int64_t type = ctx.step.i("w_type");
   const bool sparse = ctx.step.i("w_sparse", 0) != 0, known = type > 0 && type < kDTypes;
   type_ = known ? DType(type) : DType::none;
   bits_ = bits_of(type_);
-  if (sparse ? type_ != DType::f32 : bits_ == 0)
+  run_time_ = run_time && !sparse && type_ == DType::f32;
+  if (sparse ? type_ != DType::f32 : bits_ == 0 && !run_time_)
     ctx.fail("w_type is %lld: weights cannot be stored that way", (long long)type);
   const std::vector<int64_t> dims = ctx.step.ints("w_shape");
   if (dims.size() < 2 || dims.size() > size_t(kMaxRank)) ctx.fail("w_shape must have 2 to %d entries", kMaxRank);
   for (int64_t d : dims) shape_.dim[shape_.rank++] = d;
   if (shape_.extent(kMaxElements) < 0 || shape_.elements() < 1) ctx.fail("w_shape is empty or out of range");
   rows_ = shape_[0], columns_ = shape_.span(1, shape_.rank);
+  if (run_time_) {
+    ctx.need(codes, DType::f32);
+    return;
+  }
   if (sparse) {
     parse_sparse(ctx, codes, extra);
     return;
@@ -202,6 +207,10 @@ void Restored::wide_values(int64_t at, int64_t n, float* out) const {
 }
 
 void Restored::row(int64_t r, int64_t from, int64_t to, float* out) const {
+  if (dense_ != nullptr) {
+    std::memcpy(out, dense_ + r * columns_ + from, size_t(to - from) * 4);
+    return;
+  }
   if (starts_ != nullptr)
     return sparse_columns_->dtype == DType::u16 ? sparse_row<uint16_t>(r, from, to, out)
                                                 : sparse_row<int32_t>(r, from, to, out);

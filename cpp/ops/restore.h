@@ -13,6 +13,8 @@
 // With w_sparse, zeros are left out: instead of codes the other elements, f32 const [n], row by row; the further inputs
 // are then starts s32 const [R + 1] (row r has elements starts[r] to starts[r + 1]) and their columns, u16 or s32 const
 // [n], ascending in each row.
+//
+// Conv takes float32 weights computed at run time, too: w_type f32 and w_shape alone.
 #pragma once
 
 #include <vector>
@@ -28,8 +30,16 @@ class Restored {
   static bool wanted(const BindContext& ctx) { return ctx.step.has("w_type"); }
 
   Restored() = default;
-  // codes at input `codes`; scale, zp and table at `extra` and the two after it. Checks everything.
-  Restored(const BindContext& ctx, int codes, int extra);
+  // codes at input `codes`; scale, zp and table at `extra` and the two after it. Checks everything. `run_time`: float32
+  // weights that are no constant are welcome; rows are then read from what with() gave.
+  Restored(const BindContext& ctx, int codes, int extra, bool run_time = false);
+  bool run_time() const { return run_time_; }
+  // The same over the weights of one run.
+  Restored with(const View& weights) const {
+    Restored r = *this;
+    r.dense_ = weights.as<float>();
+    return r;
+  }
 
   const Shape& shape() const { return shape_; }
   int64_t rows() const { return rows_; }
@@ -59,6 +69,8 @@ class Restored {
   const uint8_t* codes_ = nullptr;
   const float* scale_ = nullptr;
   const View* zero_ = nullptr;
+  bool run_time_ = false;
+  const float* dense_ = nullptr;     // not null: the weights of this run
   const int32_t* starts_ = nullptr;  // not null: sparse
   const View* sparse_columns_ = nullptr;
   const float* sparse_values_ = nullptr;

@@ -76,7 +76,7 @@ def both(op: str, small: list[Array | None], dense: list[Array | None], attrs: d
     example = ops.reference(op, dense, attrs)
     constants = [k for k, v in enumerate(small) if k in at and v is not None]
     got = OneStep(op, small, {**attrs, **restore}, example, constants).run(small)
-    fixed = [k for k in at if k < len(dense) and dense[k] is not None]
+    fixed = [k for k in at or range(1, len(dense)) if k < len(dense) and dense[k] is not None]
     expected = OneStep(op, dense, attrs, example, fixed).run(dense)
     same(got[0], expected[0], f"{op} {restore}")
 
@@ -106,6 +106,25 @@ def test_conv(number: int, kind: str) -> None:
     x, bias = rng.normal(0, 1, (2, *size, channels)).astype(np.float32), rng.normal(0, 1, outputs).astype(np.float32)
     attrs = {"group": group, "pads": [kernel[0] // 2] * 2 * d, "strides": [1 + int(rng.integers(2))] * d}
     both("Conv", [x, weight[0], bias, None, *weight[1:]], [x, w, bias], attrs, restore, [1, 4, 5, 6])
+
+
+@pytest.mark.parametrize("kind", ["plain", "grouped", "depthwise", "1d"])
+def test_conv_with_computed_weights(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    group = {"grouped": 2, "depthwise": 19}.get(kind, 1)
+    channels, outputs = {"plain": (5, 35), "grouped": (6, 70), "depthwise": (19, 19), "1d": (4, 17)}[kind]
+    size, d = ((9,), 1) if kind == "1d" else ((7, 6), 2)
+    shape = (outputs, *(3,) * d, channels // group)
+    x, w, bias = (rng.normal(0, 1, s).astype(np.float32) for s in ((2, *size, channels), shape, (outputs,)))
+    attrs = {"group": group, "pads": [1] * 2 * d, "act": "Relu"}
+    run_time = {"w_type": 1, "w_shape": list(shape)}
+    both("Conv", [x, w, bias], [x, w, bias], attrs, run_time, [])
+    for literal in ({}, {"acc64": 1}):
+        expected = OneStep("Conv", [x, w, bias], {**attrs, **literal}, [x], [1, 2]).run([x, w, bias])
+        step = OneStep("Conv", [x, w, bias], {**attrs, **literal, **run_time}, [x])
+        same(step.run([x, w, bias])[0], expected[0], kind)
+    with pytest.raises(octavo.Error, match="w_shape declares"):
+        step.run([x, w[1:], bias])
 
 
 @pytest.mark.parametrize("number", CODES)

@@ -54,8 +54,8 @@ def weights(inputs: Inputs, attrs: Attributes, codes: int, extra: int) -> Array:
     starts and the elements' columns. Source: ONNX DequantizeLinear-25, Gather-13, SparseTensorProto.
     """
     stored = need(inputs, codes)
-    if "w_type" not in attrs:
-        return stored
+    if "w_type" not in attrs or (get_int(attrs, "w_type") == 1 and not get_int(attrs, "w_sparse", 0)):
+        return stored  # float32, constant or computed
     shape = get_ints(attrs, "w_shape")
     if get_int(attrs, "w_sparse", 0):
         full = np.zeros((shape[0], int(np.prod(shape[1:]))), np.float32)

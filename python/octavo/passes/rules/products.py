@@ -23,7 +23,8 @@ def conv(c: Context) -> None:
     if w is None and c.node.op == "Conv" and c.graph.rank(c.node.inputs[1]) in (3, 4):
         small = c.stored(1, to_channels_last(c.rank(1)))
     dims = w.shape if w is not None else c.graph.shape(c.node.inputs[1])
-    if dims is None or (w is None and small is None):
+    computed = w is None and small is None
+    if dims is None or (computed and (c.node.op != "Conv" or not all(isinstance(d, int) and d > 0 for d in dims))):
         raise Refuse("its weights are computed at run time")
     if len(dims) not in (3, 4):
         raise Refuse("the core convolves in one and two dimensions")
@@ -45,11 +46,15 @@ def conv(c: Context) -> None:
             .swapaxes(1, 2)
             .reshape(-1, w.shape[0] // group, *w.shape[2:])
         )
-    if c.node.input(2) and c.graph.const(c.node.inputs[2]) is None:
+    if c.node.input(2) and c.graph.const(c.node.inputs[2]) is None and c.node.op != "Conv":
         raise Refuse("its bias is computed at run time")
     if small is not None:
         others = [small.codes, c.node.input(2), "", *small.others]
         attrs |= small.attrs
+    elif computed:
+        last = c.patch.transpose(c.node.inputs[1], to_channels_last(len(dims)))
+        others = [last, *([c.node.inputs[2]] if c.node.input(2) else [])]
+        attrs |= {"w_type": 1, "w_shape": list(c.graph.shape(last) or ())}
     else:
         assert w is not None
         packed = c.graph.new_const(c.node.inputs[1], np.ascontiguousarray(np.moveaxis(w, 1, -1)))
