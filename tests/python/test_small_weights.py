@@ -290,6 +290,26 @@ def test_outputs_equal_restoring_first(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMES)
+def test_a_transposed_weight_stays_small(name: str) -> None:
+    """As exporters write linear layers: MatMul(x, Transpose(DequantizeLinear(w)))."""
+    w = np.random.default_rng(3).normal(0, 0.2, (80, 64)).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["w"], ["t"], "turn", perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "t"], ["y"], "matmul"),
+    ]
+    net = model(nodes, [tensor("x", ["N", 64])], [tensor("y", ["N", 80])], {"w": w})
+    small = weight_only(net, SCHEMES[name])
+    x = np.random.default_rng(4).normal(0, 1, (3, 64)).astype(np.float32)
+    expected = octavo.Session(restored_first(small)).run(None, {"x": x})
+    for options in ({"threads": 1}, {"optimize": False}, {"isa": "scalar"}):
+        session = octavo.Session(small, **options)
+        assert [step["op"] for step in session.plan.steps] == ["MatMul"]
+        same(session.run(None, {"x": x})[0], expected[0], f"{name} {options}")
+        constants = sum(v["bytes"] for v in session.plan.values if v["constant"])
+        assert constants < 1.1 * sum(len(t.raw_data) for t in small.graph.initializer) + 256
+
+
+@pytest.mark.parametrize("name", SCHEMES)
 def test_literal_mode_still_runs(name: str) -> None:
     small = weight_only(network(), SCHEMES[name])
     literal = octavo.Session(small, literal=True).run(None, feeds())

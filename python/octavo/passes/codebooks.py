@@ -43,10 +43,16 @@ def read_codebook(graph: Graph, uses: Uses, gather: Node) -> None:
         last, axis, block = after, int(after.attrs.get("axis", 1)), int(after.attrs.get("block_size", 0) or 0)
     elif table.dtype != np.float32:
         return
-    out = last.outputs[0]
-    if graph.dtype(out) not in (None, np.dtype(np.float32)) or not restorable(graph, uses.readers, out, codes.shape):
+    out = weight = last.outputs[0]
+    turn, shape = uses.single_reader(out), codes.shape
+    if turn is not None and turn.is_op("Transpose") and codes.ndim == 2 and turn.attrs.get("perm") in (None, [1, 0]):
+        weight, shape = (
+            turn.outputs[0],
+            shape[::-1],
+        )  # the weight takes the transpose in when it becomes plan arithmetic
+    if graph.dtype(out) not in (None, np.dtype(np.float32)) or not restorable(graph, uses.readers, weight, shape):
         return
-    if any(dequantized(graph, uses, reader) for reader in uses.readers[out]):
+    if any(dequantized(graph, uses, reader) for reader in uses.readers[weight]):
         return
     wide = codes if codes.dtype.kind in "iu" else codes.astype(np.uint8 if "u" in codes.dtype.name else np.int8)
     if wide.dtype.kind == "i" and (wide < 0).any():

@@ -16,6 +16,8 @@ def fold_dequantize(graph: Graph) -> None:
     """
     readers = graph.readers()
     for node in list(graph.nodes):
+        if take_transpose(graph, node, readers):
+            continue
         if not (node.is_op("DequantizeLinear") or node.is_plan("Dequantize", "Restore")):
             continue
         restore = node if node.is_plan("Restore") else as_restore(graph, node)
@@ -25,6 +27,32 @@ def fold_dequantize(graph: Graph) -> None:
             fold_literal(graph, node)
         elif restore is not None:
             replace(graph, node, [dense(graph, restore) if node.op == "Restore" else exact(graph, restore)])
+
+
+def take_transpose(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> bool:
+    """Transpose(restored matrix)  =>  Restore of the transposed matrix, where what reads it restores it itself."""
+    if not (node.is_op("DequantizeLinear") or node.is_plan("Dequantize", "Restore")):
+        return False
+    after = readers.get(node.outputs[0], [])
+    codes = graph.const(node.inputs[0])
+    if len(after) != 1 or not after[0].is_op("Transpose") or node.outputs[0] in graph.output_values():
+        return False
+    if codes is None or codes.ndim != 2 or list(after[0].attrs.get("perm") or [1, 0]) != [1, 0]:
+        return False
+    restore = node if node.is_plan("Restore") else as_restore(graph, node)
+    if restore is None or "sparse_shape" in restore.attrs:
+        return False
+    q, scale, zp = (
+        name if array is None or array.ndim < 2 else graph.new_const(name, np.ascontiguousarray(array.T))
+        for name, array in ((name, graph.const(name)) for name in restore.inputs[:3])
+    )
+    axis, block = 1 - int(restore.attrs.get("axis", 1)) % 2, int(restore.attrs.get("block_size", 0))
+    made = restore_node(graph, after[0].outputs[0], q, scale, zp, restore.inputs[3], node.name, axis, block)
+    if not fits(graph, made, readers):
+        return False
+    graph.nodes[graph.nodes.index(after[0])] = made
+    graph.remove(node)
+    return True
 
 
 def fold_restores(graph: Graph) -> None:
