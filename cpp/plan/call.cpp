@@ -175,7 +175,7 @@ void Call::run(const Observer* observer, const std::vector<char>* watched) {
 }
 
 void Call::run_static(const Observer* observer, const std::vector<char>* watched) {
-  const Program& program = session_.program_;
+  const Program& program = *session_.program_;
   const auto notify = [&](int from, int to) {  // values of steps [from, to) are there now
     for (int step = from; step < to; step++)
       for (int32_t v : program.plan->steps[step].outputs)
@@ -207,7 +207,7 @@ void Call::run_static(const Observer* observer, const std::vector<char>* watched
 }
 
 void Call::run_dynamic(const Observer* observer, const std::vector<char>* watched) {
-  const Program& program = session_.program_;
+  const Program& program = *session_.program_;
   const Plan& plan = *program.plan;
   std::vector<int> last(plan.values.size(), -1);
   for (size_t v = 0; v < plan.values.size(); v++) {
@@ -228,7 +228,7 @@ void Call::run_dynamic(const Observer* observer, const std::vector<char>* watche
 
 // Infer, allocate, run: the slow and general way, used from the first step whose shapes depend on data.
 int Call::run_dynamic_step(int step) {
-  const Program& program = session_.program_;
+  const Program& program = *session_.program_;
   const StepDef& s = program.plan->steps[step];
   std::vector<View> in, out;
   std::vector<Buffer> dense_copies;

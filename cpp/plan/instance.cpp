@@ -30,43 +30,6 @@ void check_result(const Plan& plan, const StepDef& step, size_t k, const Shape& 
          step.name.c_str(), bytes, memory_limit());
 }
 
-Program bind_program(std::shared_ptr<const Plan> plan, Isa isa, int threads) {
-  Program p;
-  p.plan = std::move(plan);
-  p.isa = isa;
-  p.threads = threads;
-  const size_t values = p.plan->values.size();
-  p.readers.resize(values);
-  p.writer.assign(values, -1);
-  p.is_output.assign(values, 0);
-  for (const OutputDef& o : p.plan->outputs) p.is_output[o.value] = 1;
-  for (size_t k = 0; k < p.plan->steps.size(); k++) {
-    const StepDef& step = p.plan->steps[k];
-    for (int32_t v : step.outputs) p.writer[v] = int32_t(k);
-    for (int32_t v : step.inputs)
-      if (v >= 0) p.readers[v].push_back(int(k));
-    if (step.op == "Python") {
-      p.ops.push_back(nullptr);
-      continue;
-    }
-    BindContext ctx{step, isa, {}, {}};
-    const auto describe = [&](int32_t v) {
-      BindContext::Operand o;
-      if (v < 0) return o;
-      const ValueDef& def = p.plan->values[v];
-      o.present = true;
-      o.dtype = def.dtype;
-      o.rank = def.rank;
-      o.constant = def.constant >= 0 ? &p.plan->constants[def.constant] : nullptr;
-      return o;
-    };
-    for (int32_t v : step.inputs) ctx.inputs.push_back(describe(v));
-    for (int32_t v : step.outputs) ctx.outputs.push_back(describe(v));
-    p.ops.push_back(find_op(step.op)(ctx));
-  }
-  return p;
-}
-
 Instance::Instance(const Program& program, const std::vector<Shape>& input_shapes) : program_(program) {
   const Plan& plan = *program.plan;
   places_.resize(plan.values.size());

@@ -6,30 +6,12 @@
 
 #include "core/buffer.h"
 #include "ops/op.h"
-#include "plan/plan.h"
+#include "plan/program.h"
 
 namespace octavo {
 
-// The operators of a plan, bound to an ISA level (weights packed); one per session.
-struct Program {
-  std::shared_ptr<const Plan> plan;
-  Isa isa = Isa::scalar;
-  int threads = 1;
-  std::vector<std::unique_ptr<Op>> ops;   // one a step; null for Python steps
-  std::vector<std::vector<int>> readers;  // value -> steps that read it
-  std::vector<int32_t> writer;            // value -> step, or -1
-  std::vector<char> is_output;            // value -> is a graph output
-
-  View constant(int32_t value) const {
-    const int32_t c = plan->values[value].constant;
-    return c < 0 ? View{} : plan->constants[c];
-  }
-};
-
 // Throws unless a step's result k, as its infer() has it, is of the declared rank and could be held in memory.
 void check_result(const Plan& plan, const StepDef& step, size_t k, const Shape& shape);
-
-Program bind_program(std::shared_ptr<const Plan> plan, Isa isa, int threads);
 
 // Where a value's bytes are.
 enum class Home : uint8_t {

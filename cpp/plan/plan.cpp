@@ -29,6 +29,20 @@ void check_value(const Plan& plan, const ValueDef& v) {
 
 }  // namespace
 
+bool Plan::operator==(const Plan& other) const {
+  if (this == &other) return true;
+  const bool alike = symbols == other.symbols && values == other.values && steps == other.steps &&
+                     inputs == other.inputs && outputs == other.outputs && metadata == other.metadata &&
+                     constants.size() == other.constants.size();
+  if (!alike) return false;
+  for (size_t k = 0; k < constants.size(); k++) {
+    const View &a = constants[k], &b = other.constants[k];
+    if (a.dtype != b.dtype || a.shape != b.shape) return false;
+    if (a.bytes() > 0 && std::memcmp(a.data, b.data, a.bytes()) != 0) return false;
+  }
+  return true;
+}
+
 void Plan::validate() const {
   const auto count = int32_t(values.size());
   for (const ValueDef& v : values) check_value(*this, v);

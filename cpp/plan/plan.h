@@ -16,6 +16,7 @@ namespace octavo {
 struct Dim {
   int64_t size = -1;
   int32_t symbol = -1;
+  bool operator==(const Dim& o) const { return size == o.size && symbol == o.symbol; }
 };
 
 struct ValueDef {
@@ -24,11 +25,15 @@ struct ValueDef {
   int rank = -1;  // -1: not known before run time (results of Python steps)
   std::vector<Dim> dims;
   int32_t constant = -1;  // index into Plan::constants
+  bool operator==(const ValueDef& o) const {
+    return name == o.name && dtype == o.dtype && rank == o.rank && dims == o.dims && constant == o.constant;
+  }
 };
 
 struct OutputDef {
   std::string name;
   int32_t value = -1;
+  bool operator==(const OutputDef& o) const { return name == o.name && value == o.value; }
 };
 
 class Plan {
@@ -41,6 +46,8 @@ class Plan {
   std::vector<OutputDef> outputs;
   std::map<std::string, std::string> metadata;
 
+  // The same in everything but where the constants lie: sessions of equal plans do the same.
+  bool operator==(const Plan& other) const;
   // Error(invalid_model) naming the offender unless every index, rank and dtype is in order, every value is written
   // once and before it is read, and every operator is known.
   void validate() const;

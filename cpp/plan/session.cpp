@@ -22,11 +22,8 @@ Session::Session(std::shared_ptr<const Plan> plan, SessionOptions options)
       calls_(plan->steps.size()),
       threads_(plan->steps.size()) {
   if (options_.threads < 0) fail(ErrorKind::invalid_argument, "threads must be 0 (automatic) or more");
-  const size_t before = bytes_held();
-  program_ = bind_program(std::move(plan), choose_isa(options_.isa),
-                          options_.threads == 0 ? default_threads() : options_.threads);
-  const size_t after = bytes_held();
-  packed_bytes_ = after > before ? after - before : 0;
+  program_ = shared_program(std::move(plan), choose_isa(options_.isa),
+                            options_.threads == 0 ? default_threads() : options_.threads);
 }
 
 Session::~Session() = default;
@@ -78,7 +75,7 @@ std::shared_ptr<const Instance> Session::instance_for(const std::vector<Shape>& 
     }
   }
   check_shapes(shapes);
-  auto made = std::make_shared<const Instance>(program_, shapes);
+  auto made = std::make_shared<const Instance>(*program_, shapes);
   std::lock_guard<std::mutex> lock(mutex_);
   cache_.push_front(Cached{shapes, made, {}});
   while (cache_.size() > kCachedShapes) cache_.pop_back();
@@ -95,7 +92,7 @@ std::unique_ptr<Call> Session::prepare(const std::vector<Shape>& input_shapes) {
       cache_.front().idle.pop_back();
     }
   }
-  if (state == nullptr) state = make_state(program_, *instance);
+  if (state == nullptr) state = make_state(*program_, *instance);
   return std::unique_ptr<Call>(new Call(*this, std::move(instance), std::move(state)));
 }
 
@@ -126,7 +123,7 @@ std::vector<StepInfo> Session::steps(const std::vector<Shape>& input_shapes) {
     const bool known = instance != nullptr && int(k) < instance->dynamic_from();
     if (known)
       for (int32_t v : s.outputs) info.outputs.push_back(instance->places()[v].view.shape);
-    if (const Op* op = program_.ops[k].get()) {
+    if (const Op* op = program_->ops[k].get()) {
       info.kernel = op->kernel();
       if (known) {
         std::vector<View> in, out;

@@ -81,15 +81,17 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  const Plan& plan() const { return *program_.plan; }
-  Isa isa() const { return program_.isa; }
-  int threads() const { return program_.threads; }
+  // An equal plan of another session may stand for the one that was given.
+  std::shared_ptr<const Plan> shared_plan() const { return program_->plan; }
+  const Plan& plan() const { return *program_->plan; }
+  Isa isa() const { return program_->isa; }
+  int threads() const { return program_->threads; }
 
   // Checks the shapes against the declared inputs (rank, sizes, agreement of symbols) and plans them, or takes a cached
   // plan. Thread-safe.
   std::unique_ptr<Call> prepare(const std::vector<Shape>& input_shapes);
   std::vector<StepInfo> steps(const std::vector<Shape>& input_shapes);
-  size_t packed_bytes() const { return packed_bytes_; }
+  size_t packed_bytes() const { return program_->packed_bytes; }
 
  private:
   friend class Call;
@@ -98,9 +100,8 @@ class Session {
   std::shared_ptr<const Instance> instance_for(const std::vector<Shape>& shapes);
   void give_back(std::shared_ptr<const Instance> instance, std::unique_ptr<Call::State> state);
 
-  Program program_;
+  std::shared_ptr<const Program> program_;
   SessionOptions options_;
-  size_t packed_bytes_ = 0;
   void measured(int step, int64_t nanoseconds, int threads);
   std::vector<std::atomic<int64_t>> nanoseconds_, calls_;
   std::vector<std::atomic<int>> threads_;

@@ -279,6 +279,7 @@ void bind_session(py::module_& m) {
       .def("profile", [](Session& s) { return step_infos(s, py::none()); })
       .def_property_readonly("isa", [](const Session& s) { return name_of(s.isa()); })
       .def_property_readonly("threads", &Session::threads)
+      .def_property_readonly("plan", [](const Session& s) { return std::const_pointer_cast<Plan>(s.shared_plan()); })
       .def_property_readonly("packed_bytes", &Session::packed_bytes);
   py::class_<BoundRun>(m, "BoundRun", "A run whose buffers were checked once.")
       .def("run", &BoundRun::run)

@@ -132,12 +132,12 @@ class Session:
             plan, callbacks = compiled.plan, compiled.callbacks
             hosted = compiled.hosted
             self._python_steps, self._notes = list(compiled.python_steps), list(compiled.notes)
-        self._plan = plan
         self._inputs = [_info(hosted, *i) for i in plan.inputs]
         self._outputs = [_info(hosted, *o) for o in plan.outputs]
         self._hosted = bool(hosted)
         self._numbers = {o.name: k for k, o in enumerate(self._outputs)}
         self._core = _core.Session(plan, isa=isa or "", threads=count, profile=self._profile, callbacks=callbacks)
+        self._plan = self._core.plan  # where an equal plan is in use already, that one
 
     # ---- running -----------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -298,6 +299,23 @@ def test_steps_know_their_work_and_shapes() -> None:
     assert conv.macs == 2 * 64 * 4 * 27 and conv.shapes == ((2, 8, 8, 4),)
     assert session.memory.weights > 0 and session.memory.peak >= session.memory.held > 0
     assert "image" in repr(session)
+
+
+def test_sessions_of_one_model_share_their_weights() -> None:
+    """The second session packs nothing and holds no second copy; another ISA level or option shares nothing."""
+    gc.collect()
+    model = quantized_net()
+    first = octavo.Session(model, threads=1)
+    held = first.memory.held
+    again = octavo.Session(model, threads=1)
+    assert again.memory.held - held < first.memory.weights / 10
+    assert np.array_equal(first.run(None, [IMAGE])[0], again.run(None, [IMAGE])[0])
+    other = octavo.Session(model, threads=1, isa="scalar")
+    assert other.memory.held - held >= first.memory.weights / 2
+    expected = first.run(None, [IMAGE])[0]
+    del first
+    gc.collect()
+    assert np.array_equal(again.run(None, [IMAGE])[0], expected)
 
 
 # ---- threads ---------------------------------------------------------------------------------------------------------
