@@ -36,12 +36,14 @@ class Softmax : public Op {
     const float* x = ctx.in[0].as<float>();
     float* y = ctx.out[0].as<float>();
     ctx.pool.parallel_for(chunks, [&](int64_t c, int) {
+      if (inner == 1) {
+        const int64_t first = units * c / chunks;
+        kernel_.rows(x + first * n, y + first * n, units * (c + 1) / chunks - first, n, log_, log_of);
+        return;
+      }
       for (int64_t u = units * c / chunks; u < units * (c + 1) / chunks; u++) {
         const int64_t first = u % groups * 16, at = u / groups * n * inner + first;
-        if (inner == 1)
-          kernel_.row(x + at, y + at, n, log_, log_of);
-        else
-          kernel_.columns(x + at, y + at, n, inner, int(std::min<int64_t>(16, inner - first)), log_, log_of);
+        kernel_.columns(x + at, y + at, n, inner, int(std::min<int64_t>(16, inner - first)), log_, log_of);
       }
     });
   }

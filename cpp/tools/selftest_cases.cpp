@@ -263,6 +263,15 @@ void add_float(Random& r, Cases& cases, int scale) {
                                   constant(floats(r, make_shape({s[-1]}), -1, 1))},
                                  DType::f32,
                                  3}));
+    const int64_t m = r.between(1, 40), n = r.between(1, 40), heads = r.between(1, 3), d = r.between(1, 20);
+    cases.push_back(simple_case({"Attention",
+                                 {{k % 2 ? "divide" : "multiply", 2.5}},
+                                 {floats(r, make_shape({2, m, heads, d}), -2, 2),
+                                  floats(r, make_shape({k % 3 ? 2 : 1, n, k % 4 ? heads : 1, d}), -2, 2),
+                                  floats(r, make_shape({2, n, heads, r.between(1, 20)}), -2, 2),
+                                  floats(r, make_shape({2, 1, k % 2 ? m : 1, k % 5 ? n : 1}), -9, 0)},
+                                 DType::f32,
+                                 4}));
     const Shape image = make_shape({1, r.between(1, 9), r.between(1, 9), pick(r, kChannels)});
     cases.push_back(simple_case(
         {"Resize",

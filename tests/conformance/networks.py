@@ -204,6 +204,25 @@ def attention() -> Net:
     return n
 
 
+def attention_f32() -> Net:
+    """Float attention with a mask, as exporters write it out; Gelu by its definition."""
+    n = Net("attention_f32", 8)
+    x = n.input("tokens", n.stream.floats([2, 9, 32]), ["N", "T", 32])
+    mask = n.input("mask", n.stream.floats([2, 1, 1, 9]), ["N", 1, 1, "T"])
+
+    def heads(perm: list[int]) -> str:
+        y = n.op("MatMul", x, n.const(n.stream.floats([32, 32])))
+        return n.op("Transpose", n.op("Reshape", y, n.const([0, 0, 4, 8], "int64")), perm=perm)
+
+    s = n.op("MatMul", heads([0, 2, 1, 3]), heads([0, 2, 3, 1]))
+    s = n.op("Add", n.op("Div", s, n.const(8.0**0.5, "float32")), mask)
+    y = n.op("MatMul", n.op("Softmax", s, axis=-1), heads([0, 2, 1, 3]))
+    y = n.op("Reshape", n.op("Transpose", y, perm=[0, 2, 1, 3]), n.const([0, 0, 32], "int64"))
+    e = n.op("Add", n.op("Erf", n.op("Div", y, n.const(2.0**0.5, "float32"))), n.const(1.0, "float32"))
+    n.output(n.op("Mul", n.op("Mul", y, e), n.const(0.5, "float32")))
+    return n
+
+
 def dynamic() -> Net:
     """Dynamic quantization: DynamicQuantizeLinear, MatMulInteger (also with zero points), int8 table, s32 output."""
     n = Net("dynamic", 4)
@@ -444,6 +463,7 @@ NETWORKS: dict[str, Callable[[], Net]] = {
         mobile,
         squeeze,
         attention,
+        attention_f32,
         dynamic,
         floats,
         movement,

@@ -450,3 +450,45 @@ def test_layer_normalization(seed: int, shape: list[int], epsilon: float) -> Non
     replayed = (centred / np.sqrt(variance + F32(epsilon))[..., None]).reshape(y.shape)
     replayed = replayed if scale is None else replayed * scale
     same(y, replayed if bias is None else replayed + bias, "LayerNormalization in sixteen lanes")
+
+
+@some
+@given(
+    seeds,
+    st.lists(sizes, min_size=4, max_size=4),
+    st.sampled_from([1, 5, 17, 33, 70]),
+    st.sampled_from(["", "divide", "multiply"]),
+)
+def test_attention(seed: int, shape: list[int], n: int, scale: str) -> None:
+    """The same bytes as the steps it stands for, whichever axes repeat."""
+    rng = np.random.default_rng(seed)
+    b, h, m, d = min(shape[0], 3), min(shape[1], 4), shape[2], shape[3]
+    e = int(rng.integers(1, 40))
+
+    def part(*full: int) -> Array:
+        return normal(rng, [size if rng.random() < 0.8 or k == 3 else 1 for k, size in enumerate(full)])
+
+    mask = None
+    if rng.random() < 0.7:
+        mask = np.where(rng.random((b, h, m, n)) < 0.2, F32(-np.inf if rng.random() < 0.2 else -1e4), F32(0.25))
+        mask = mask[tuple(slice(0, size if rng.random() < 0.6 else 1) for size in mask.shape)][
+            0 if b == 1 else slice(None)
+        ]
+    q, k, v = part(b, m, h, d), part(b, n, h, d), part(b, n, h, e)
+    rows = max(k.shape[1], 1 if mask is None else mask.shape[-1])
+    v = np.repeat(v, rows, 1) if v.shape[1] == 1 else v[:, :rows]
+    attrs = {scale: 5.656854152679443} if scale else {}
+    (y,), (expected,) = run("Attention", [q, k, v, mask], attrs)
+
+    def step(op: str, inputs: list[Array], attrs: dict[str, object]) -> Array:
+        return run(op, inputs, attrs)[0][0]
+
+    s = step("MatMul", [q.transpose(0, 2, 1, 3).copy(), k.transpose(0, 2, 3, 1).copy()], {})
+    if scale:
+        s = step("Binary", [s, F32(attrs[scale]).reshape(())], {"fn": "Div" if scale == "divide" else "Mul"})
+    if mask is not None:
+        s = step("Binary", [s, mask], {"fn": "Add"})
+    p = step("Softmax", [s], {"axis": -1})
+    apart = step("MatMul", [p, v.transpose(0, 2, 1, 3).copy()], {}).transpose(0, 2, 1, 3)
+    same(y, np.ascontiguousarray(apart), "separate steps")
+    near(y, expected, 2e-5 * (1 + np.abs(v).max(initial=0)))

@@ -436,3 +436,73 @@ def test_nothing_is_silently_wrong_about_ranks() -> None:
     )
     with pytest.raises(errors.Error, match="odd"):
         run(model, [np.zeros((2, 3), np.float32)])
+
+
+def float_attention(mask: bool, scale: str, last: list[int]) -> Net:
+    net = Net(opset=17)
+    rng = net.rng
+
+    def image(*shape: int) -> str:
+        return net.input(rng.normal(size=shape).astype(np.float32))
+
+    q, k, v = (net.op("Transpose", image(2, n, 3, 8), perm=p) for n, p in ((5, [0, 2, 1, 3]), (7, [0, 2, 3, 1]), (7, [0, 2, 1, 3])))  # fmt: skip
+    s = net.op("MatMul", q, k)
+    if scale:
+        s = net.op(scale, s, net.const(2.8284271, np.float32))
+    if mask:
+        s = net.op("Add", s, image(2, 1, 1, 7))
+    y = net.op("MatMul", net.op("Softmax", s, axis=-1), v)
+    return net.done(net.op("Transpose", y, perm=last))
+
+
+def test_attention() -> None:
+    """One step for the whole of it, and the same bytes; heads that end up elsewhere stay apart."""
+    for mask in (False, True):
+        for scale in ("", "Div", "Mul"):
+            net = float_attention(mask, scale, [0, 2, 1, 3])
+            assert net.check(1e-3) == ["Attention"]  # type: ignore[arg-type]
+    assert "Softmax" in float_attention(True, "Div", [0, 2, 3, 1]).check(1e-3)  # type: ignore[arg-type]
+
+
+def test_gelu_by_its_definition() -> None:
+    """Every order of its products, and nothing that only looks like it."""
+
+    def spelled(order: int, one: float = 1.0) -> Net:
+        net = Net(opset=17)
+        x = net.input(net.rng.normal(size=(4, 19)).astype(np.float32) * 3)
+        half, root = net.const(0.5, np.float32), net.const(2**0.5, np.float32)
+        e = net.op("Add", net.op("Erf", net.op("Div", x, root)), net.const(one, np.float32))
+        if order == 0:
+            return net.done(net.op("Mul", net.op("Mul", x, e), half))
+        if order == 1:
+            return net.done(net.op("Mul", x, net.op("Mul", e, half)))
+        return net.done(net.op("Mul", net.op("Mul", x, half), e))
+
+    for order in range(3):
+        assert spelled(order).check(1e-3) == ["Unary"]  # type: ignore[arg-type]
+    assert "Binary" in spelled(0, 1.25).check(1e-3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("order", range(4))
+def test_hard_swish_by_its_definition(order: int) -> None:
+    net = Net(opset=17)
+    x = net.input(net.rng.normal(size=(4, 19)).astype(np.float32) * 3)
+    zero, three, six = (net.const(v, np.float32) for v in (0.0, 3.0, 6.0))
+    inner = net.op("Clip", net.op("Add", *((three, x) if order % 2 else (x, three))), zero, six)
+    if order < 2:
+        net.done(net.op("Div", net.op("Mul", x, inner), six))
+    else:
+        net.done(net.op("Mul", net.op("Mul", inner, net.const(1 / 6, np.float32)), x))
+    assert net.check(1e-3) == ["Unary"]  # type: ignore[arg-type]
+
+
+def test_only_hard_swish_is_hard_swish() -> None:
+    """Another bound, or a sum that is read twice, stays as it is."""
+    for high, twice in ((5.0, False), (6.0, True)):
+        net = Net(opset=17)
+        x = net.input(net.rng.normal(size=(4, 19)).astype(np.float32) * 3)
+        zero, three, six, top = (net.const(v, np.float32) for v in (0.0, 3.0, 6.0, high))
+        plus = net.op("Add", x, three)
+        y = net.op("Div", net.op("Mul", x, net.op("Clip", plus, zero, top)), six)
+        net.done(*((y, plus) if twice else (y,)))
+        assert "Binary" in net.check(1e-3)  # type: ignore[arg-type]

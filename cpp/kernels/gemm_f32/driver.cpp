@@ -68,8 +68,12 @@ void gemm_f32_rows(const GemmF32Job& job, const float* a, int64_t lda, const flo
       }
       if (after) {
         const int64_t n0 = p0 * full, n1 = std::min(job.N, p1 * full);
-        for (int64_t r = m; r < m + height; r++)
-          unary_row_f32(*job.eltwise, int(job.act), y + r * ldy + n0, y + r * ldy + n0, n1 - n0, job.alpha, job.beta);
+        const bool dense = n1 - n0 == ldy;  // narrow rows would waste most of their vectors
+        const int64_t lines = dense ? 1 : height, length = dense ? height * ldy : n1 - n0;
+        for (int64_t r = 0; r < lines; r++) {
+          float* row = y + (m + r) * ldy + n0;
+          unary_row_f32(*job.eltwise, int(job.act), row, row, length, job.alpha, job.beta);
+        }
       }
       m += height;
       left -= height;

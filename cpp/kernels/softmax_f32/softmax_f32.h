@@ -9,8 +9,9 @@
 namespace octavo {
 
 struct SoftmaxF32 {
-  // Contiguous axis. `log_of` rounds the core's own logarithm to float32.
-  void (*row)(const float* x, float* y, int64_t n, bool log, float (*log_of)(float));
+  // Contiguous axis, `rows` of n elements one after another. `log_of` rounds the core's own logarithm to float32.
+  // x == y is allowed.
+  void (*rows)(const float* x, float* y, int64_t rows, int64_t n, bool log, float (*log_of)(float));
   // Axis of n elements `stride` apart, for `columns` (at most 16) neighbours at once.
   void (*columns)(const float* x, float* y, int64_t n, int64_t stride, int columns, bool log, float (*log_of)(float));
 };

@@ -3,43 +3,81 @@
 OCTAVO_INLINE vf max_nan(vf a, vf b) { return vselect(vnan(a), a, vmax(a, b)); }
 
 OCTAVO_INLINE float add1(float a, float b) { return a + b; }
-OCTAVO_INLINE float max1(float a, float b) { return !(a == a) ? a : a > b ? a : b; }
 
-void softmax_row(const float* x, float* y, int64_t n, bool log, float (*log_of)(float)) {
-  if (n <= 0) return;
-  float lane[16];
-  for (float& l : lane) l = -__builtin_inff();
-  accumulate16(lane, x, n, [](vf a, vf b) __attribute__((always_inline)) { return max_nan(a, b); });
-  const vf m = vset(tree16(lane, max1));
-  for (float& l : lane) l = 0.0f;
-  if (log) {
-    accumulate16(lane, x, n,
-                 [&](vf a, vf b) __attribute__((always_inline)) { return vadd(a, f_exp_negative(vsub(b, m))); });
-    const vf s = vset(log_of(tree16(lane, add1)));
-    for (int64_t i = 0; i < n; i += kLanes) {
-      const int left = n - i < kLanes ? int(n - i) : kLanes;
-      if (left == kLanes)
-        vstore(y + i, vsub(vsub(vload(x + i), m), s));
-      else
-        vstore_n(y + i, vsub(vsub(vload_n(x + i, left), m), s), left);
+// The largest element that is no NaN. A NaN need not win here: its exponential is NaN, so the sum is, so all results
+// are. Four chains, in whatever order.
+OCTAVO_INLINE float largest(const float* x, int64_t n) {
+  vf top[4];
+  for (vf& t : top) t = vset(-__builtin_inff());
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes)
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) top[v] = vmax(vload(x + i + v * kLanes), top[v]);
+  for (; i + kLanes <= n; i += kLanes) top[0] = vmax(vload(x + i), top[0]);
+  float lane[kLanes];
+  vstore(lane, vmax(vmax(top[0], top[1]), vmax(top[2], top[3])));
+  for (; i < n; i++) lane[0] = x[i] > lane[0] ? x[i] : lane[0];
+#pragma GCC unroll 4
+  for (int half = kLanes / 2; half; half >>= 1)
+    for (int l = 0; l < half; l++) lane[l] = lane[l] > lane[l + half] ? lane[l] : lane[l + half];
+  return lane[0];
+}
+
+// y = exp(x - m); the sum of y in sixteen lanes.
+OCTAVO_INLINE float exponentials(const float* x, float* y, int64_t n, vf m) {
+  vf acc[kVectors16];
+  for (vf& a : acc) a = vset(0.0f);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors16; v++) {
+      const vf e = f_exp_negative(vsub(vload(x + i + v * kLanes), m));
+      vstore(y + i + v * kLanes, e);
+      acc[v] = vadd(acc[v], e);
     }
-    return;
-  }
-  for (int64_t i = 0; i < n; i += kLanes) {
+  float lane[16];
+  for (int v = 0; v < kVectors16; v++) vstore(lane + v * kLanes, acc[v]);
+  for (int64_t first = i; i < n; i += kLanes) {
     const int left = n - i < kLanes ? int(n - i) : kLanes;
-    if (left == kLanes)
-      vstore(y + i, f_exp_negative(vsub(vload(x + i), m)));
-    else
-      vstore_n(y + i, f_exp_negative(vsub(vload_n(x + i, left), m)), left);
+    vstore_n(y + i, f_exp_negative(vsub(vload_n(x + i, left), m)), left);
+    for (int l = 0; l < left; l++) lane[i - first + l] = lane[i - first + l] + y[i + l];
   }
-  accumulate16(lane, y, n, [](vf a, vf b) __attribute__((always_inline)) { return vadd(a, b); });
-  const vf s = vset(tree16(lane, add1));
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const int left = n - i < kLanes ? int(n - i) : kLanes;
-    if (left == kLanes)
-      vstore(y + i, vdiv(vload(y + i), s));
-    else
-      vstore_n(y + i, vdiv(vload_n(y + i, left), s), left);
+  return tree16(lane, add1);
+}
+
+template <class F>
+OCTAVO_INLINE void map_row(const float* x, float* y, int64_t n, F f) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) vstore(y + i, f(vload(x + i)));
+  if (i < n) vstore_n(y + i, f(vload_n(x + i, int(n - i))), int(n - i));
+}
+
+// Stage by stage for a few rows, so that one row's reductions overlap with the next row's work.
+void softmax_rows(const float* x, float* y, int64_t rows, int64_t n, bool log, float (*log_of)(float)) {
+  constexpr int kRows = 16;
+  if (n <= 0) return;
+  for (; rows > 0; rows -= kRows, x += kRows * n, y += kRows * n) {
+    const int count = rows < kRows ? int(rows) : kRows;
+    float top[kRows], sum[kRows];
+    for (int r = 0; r < count; r++) top[r] = largest(x + r * n, n);
+    for (int r = 0; r < count; r++) {
+      const vf m = vset(top[r]);
+      if (!log) {
+        sum[r] = exponentials(x + r * n, y + r * n, n, m);
+        continue;
+      }
+      float lane[16] = {};
+      accumulate16(lane, x + r * n, n,
+                   [&](vf a, vf b) __attribute__((always_inline)) { return vadd(a, f_exp_negative(vsub(b, m))); });
+      sum[r] = log_of(tree16(lane, add1));
+    }
+    for (int r = 0; r < count; r++) {
+      const vf m = vset(top[r]), s = vset(sum[r]);
+      if (log)
+        map_row(x + r * n, y + r * n, n, [&](vf v) __attribute__((always_inline)) { return vsub(vsub(v, m), s); });
+      else
+        map_row(y + r * n, y + r * n, n, [&](vf v) __attribute__((always_inline)) { return vdiv(v, s); });
+    }
   }
 }
 

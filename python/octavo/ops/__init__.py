@@ -11,6 +11,7 @@ from typing import Protocol
 from . import (
     arg_max,
     arg_min,
+    attention,
     average_pool,
     binary,
     cast,
@@ -94,6 +95,7 @@ OPS: dict[str, Operator] = {
     "Conv": conv,
     "ConvTranspose": conv_transpose,
     "MatMul": matmul,
+    "Attention": attention,
     "Unary": unary,
     "Binary": binary,
     "Where": where,

@@ -16,6 +16,7 @@ from octavo.passes.dynamic_quantization import fuse_dynamic_quantization
 from octavo.passes.fold_batch_norm import fold_batch_norm
 from octavo.passes.fold_constants import fold_constants
 from octavo.passes.fold_dequantize import fold_dequantize, fold_restores
+from octavo.passes.fuse_attention import fuse_attention
 from octavo.passes.fuse_epilogue import fuse_activation, fuse_bias, fuse_residual
 from octavo.passes.fuse_integers import fuse_lut, fuse_pad, fuse_qadd, fuse_transpose_into_quantize, mark_graph_inputs
 from octavo.passes.layout import move_transposes
@@ -26,6 +27,7 @@ from octavo.passes.silu import fuse_silu
 from octavo.passes.tables import build_tables
 from octavo.passes.to_plan import to_plan
 from octavo.passes.widen_floats import widen_floats
+from octavo.passes.written_out import recognize_written_out
 
 Pass = Callable[[Graph], None]
 
@@ -41,13 +43,14 @@ CANONICAL: list[Pass] = [
     fold_batch_norm,
 ]
 # Quantization read as integer arithmetic; not with literal=True.
-MEANING: list[Pass] = [read_quantization, move_quantization, recognize, build_tables]
+MEANING: list[Pass] = [read_quantization, move_quantization, recognize, build_tables, recognize_written_out]
 # ONNX operators that merge before they become plan operators; only with optimize=True.
 EARLY: list[Pass] = [fuse_silu, fuse_dynamic_quantization]
 # ONNX vocabulary to plan vocabulary, for every mode.
 CONVERT: list[Pass] = [fold_dequantize, fold_constants, complete_shapes, to_plan, fold_restores, mark_graph_inputs]
 # Plan to plan; only with optimize=True.
 OPTIMIZE: list[Pass] = [
+    fuse_attention,
     move_transposes,
     fuse_pad,
     fuse_bias,
