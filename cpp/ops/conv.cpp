@@ -248,23 +248,31 @@ class Conv : public Op {
         scratch.w ? restore_depthwise(*scratch.w, reinterpret_cast<float*>(scratch.restored)) : packed_.as<float>(),
     t.weights_pitch = pitch();
     t.bias = bias;
-    t.y_pixel = y.pixel_pitch, t.width = y.w, t.channels = y.c;
+    t.y_pixel = y.pixel_pitch, t.y_row = y.row_pitch, t.width = y.w, t.channels = y.c;
     t.clip = act_.fn == UnaryFn::Relu || act_.fn == UnaryFn::Clip;
     t.lo = act_.fn == UnaryFn::Relu ? 0.0f : act_.alpha;
     t.hi = act_.fn == UnaryFn::Relu ? std::numeric_limits<float>::infinity() : act_.beta;
     const bool after = act_.fn != UnaryFn::None && !t.clip;
+    const bool pairs = p_.kh == p_.kw && (p_.kh == 3 || p_.kh == 5) && p_.dil_h == 1 && p_.dil_w == 1 &&
+                       p_.stride_h == 1 && p_.stride_w == 1;
+    const bool dense = y.pixel_pitch == y.c;
     const int64_t lines = y.n * y.h;
     const int64_t chunks = std::min(lines, pool.chunks_for(lines * y.w * y.c * p_.taps(), 512 << 10));
     pool.parallel_for(chunks, [&](int64_t chunk, int) {
       DwconvF32Row row = t;
-      for (int64_t l = lines * chunk / chunks; l < lines * (chunk + 1) / chunks; l++) {
+      const int64_t end = lines * (chunk + 1) / chunks;
+      for (int64_t l = lines * chunk / chunks, rows = 1; l < end; l += rows) {
         const int64_t n = l / y.h, h = l % y.h;
         row.x = reinterpret_cast<const float*>(x.data) + n * x.image_pitch + h * p_.stride_h * x.row_pitch;
         row.y = reinterpret_cast<float*>(y.data) + n * y.image_pitch + h * y.row_pitch;
-        dwconv_->row(row);
-        for (int64_t w = 0; after && w < y.w; w++)
-          unary_row_f32(eltwise_, int(act_.fn), row.y + w * y.pixel_pitch, row.y + w * y.pixel_pitch, y.c, act_.alpha,
-                        act_.beta);
+        rows = pairs && h + 1 < y.h && l + 1 < end ? 2 : 1;
+        (rows == 2 ? dwconv_->pair : dwconv_->row)(row);
+        if (!after) continue;
+        for (int64_t r = 0; r < rows; r++)
+          for (int64_t w = 0; w < (dense ? 1 : y.w); w++) {
+            float* to = row.y + r * y.row_pitch + w * y.pixel_pitch;
+            unary_row_f32(eltwise_, int(act_.fn), to, to, dense ? y.w * y.c : y.c, act_.alpha, act_.beta);
+          }
       }
     });
   }

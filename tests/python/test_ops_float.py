@@ -147,6 +147,20 @@ def test_conv_depthwise(seed: int, g: dict[str, Any], channels: int, act: dict[s
     check_conv(seed, g, channels, 1, 1, act)
 
 
+@pytest.mark.parametrize("filter_size", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_conv_depthwise_around_its_blocks(filter_size: int, stride: int) -> None:
+    """Odd and even heights (two rows at a time), every width modulo the four pixels of a block, channel tails."""
+    for k, (height, width) in enumerate((h, w) for h in (1, 2, 3, 4) for w in range(1, 10)):
+        size = ((height - 1) * stride + filter_size, (width - 1) * stride + filter_size)
+        g = {
+            "size": size,
+            "kernel": (filter_size, filter_size),
+            "attrs": {"strides": [stride, stride], "dilations": [1, 1], "pads": [0, 0, 0, 0]},
+        }
+        check_conv(k, g, (5, 16, 19, 48)[k % 4], 1, 1, ({}, {"act": "Relu"}, {"act": "HardSwish"})[k % 3])
+
+
 @settings(some, max_examples=40)
 @given(seeds, geometry(), st.integers(1, 2), st.integers(1, 6))
 def test_acc64_is_the_reference(seed: int, g: dict[str, Any], group: int, depth: int) -> None:

@@ -8,6 +8,6 @@ namespace {
 }  // namespace
 }  // namespace avx2
 
-extern const DwconvF32 dwconv_f32_avx2 = {avx2::dwconv_row};
+extern const DwconvF32 dwconv_f32_avx2 = {avx2::dwconv_row, avx2::dwconv_pair};
 
 }  // namespace octavo

@@ -8,6 +8,6 @@ namespace {
 }  // namespace
 }  // namespace avx512vnni
 
-extern const DwconvF32 dwconv_f32_avx512vnni = {avx512vnni::dwconv_row};
+extern const DwconvF32 dwconv_f32_avx512vnni = {avx512vnni::dwconv_row, avx512vnni::dwconv_pair};
 
 }  // namespace octavo

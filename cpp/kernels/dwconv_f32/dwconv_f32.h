@@ -19,6 +19,7 @@ struct DwconvF32Row {
   const float* bias;      // or null
   float* y;
   int64_t y_pixel;
+  int64_t y_row;  // pair: floats to the next row of outputs
   int64_t width;  // output pixels
   int64_t channels;
   int clip;
@@ -27,6 +28,9 @@ struct DwconvF32Row {
 
 struct DwconvF32 {
   void (*row)(const DwconvF32Row&);
+  // The same for two rows of outputs, one input row apart, of a 3x3 or 5x5 filter with stride and dilation 1: they
+  // share all but two rows of inputs.
+  void (*pair)(const DwconvF32Row&);
 };
 
 }  // namespace octavo

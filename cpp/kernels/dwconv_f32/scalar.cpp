@@ -8,6 +8,6 @@ namespace {
 }  // namespace
 }  // namespace scalar
 
-extern const DwconvF32 dwconv_f32_scalar = {scalar::dwconv_row};
+extern const DwconvF32 dwconv_f32_scalar = {scalar::dwconv_row, scalar::dwconv_pair};
 
 }  // namespace octavo
