@@ -94,19 +94,23 @@ std::unique_ptr<Call::State> make_state(const Program& program, const Instance& 
   return state;
 }
 
-Call::Call(Session& session, std::shared_ptr<const Instance> instance, std::unique_ptr<State> state)
-    : session_(session), instance_(std::move(instance)), state_(std::move(state)) {}
+Call::Call(Session& session, std::shared_ptr<const Instance> whole, BatchParts parts, std::unique_ptr<State> state)
+    : session_(session),
+      whole_(std::move(whole)),
+      instance_(parts.instance ? std::move(parts.instance) : whole_),
+      parts_(parts.parts),
+      state_(std::move(state)) {}
 
 Call::~Call() {
   if (state_ == nullptr) return;
   for (void*& p : state_->inputs) p = nullptr;  // the caller may free them now
   for (void*& p : state_->outputs) p = nullptr;
   for (Buffer& b : state_->heap) b = Buffer();
-  session_.give_back(instance_, std::move(state_));
+  if (kept_) session_.give_back(whole_, std::move(state_));
 }
 
 const Shape* Call::output_shape(int k) const {
-  const Place& p = instance_->places()[session_.plan().outputs[k].value];
+  const Place& p = whole_->places()[session_.plan().outputs[k].value];
   return p.home == Home::unknown ? nullptr : &p.view.shape;
 }
 
@@ -116,8 +120,12 @@ void Call::set_slot(Home home, int slot, void* data) {
   const bool output = home == Home::output;
   const auto number = size_t(slot);
   const int32_t value = output ? session_.plan().outputs[number].value : session_.plan().inputs[number];
-  const Place& place = instance_->places()[value];
+  const Place& place = whole_->places()[value];
   if (data == nullptr && place.home != Home::unknown && place.view.elements() == 0) data = empty_data();
+  point(output, slot, data);
+}
+
+void Call::point(bool output, int slot, void* data) {
   (output ? state_->outputs : state_->inputs)[slot] = data;
   for (const State::Patch& p : state_->patches)
     if (p.slot == slot && p.output == output) state_->views[p.index].data = at(data, p.offset);
@@ -166,6 +174,7 @@ void Call::run(const Observer* observer, const std::vector<char>* watched) {
       state_->spare_outputs[k] = Buffer(v.bytes());
     set_slot(Home::output, int(k), state_->spare_outputs[k].data());
   }
+  if (parts_ > 1) return observer != nullptr ? run_whole(*observer, *watched) : run_parts();
   run_static(observer, watched);
   if (instance_->dynamic_from() < int(plan.steps.size())) run_dynamic(observer, watched);
   for (size_t k = 0; k < plan.outputs.size(); k++) {
@@ -174,7 +183,40 @@ void Call::run(const Observer* observer, const std::vector<char>* watched) {
   }
 }
 
-void Call::run_static(const Observer* observer, const std::vector<char>* watched) {
+// Every part reads and writes its own piece of the caller's buffers.
+void Call::run_parts() {
+  const Plan& plan = session_.plan();
+  State& s = *state_;
+  s.whole_inputs = s.inputs, s.whole_outputs = s.outputs;
+  const auto point_at = [&](int64_t part) {
+    const auto piece = [&](void* base, int32_t value) {
+      return at(base, instance_->places()[value].view.bytes() * size_t(part));
+    };
+    for (size_t k = 0; k < s.inputs.size(); k++) point(false, int(k), piece(s.whole_inputs[k], plan.inputs[k]));
+    for (size_t k = 0; k < s.outputs.size(); k++) point(true, int(k), piece(s.whole_outputs[k], plan.outputs[k].value));
+  };
+  struct Restore {  // also where a step throws
+    decltype(point_at)& point;
+    ~Restore() { point(0); }
+  } restore{point_at};
+  for (int64_t part = 0; part < parts_; part++) {
+    point_at(part);
+    run_static(nullptr, nullptr, part == 0);
+    for (size_t k = 0; k < s.outputs.size(); k++)
+      if (!instance_->output_in_place(int(k))) copy_dense(value(plan.outputs[k].value), s.outputs[k]);
+  }
+}
+
+// Observers see values of the whole batch.
+void Call::run_whole(const Observer& observer, const std::vector<char>& watched) {
+  Call call(session_, whole_, {}, make_state(*session_.program_, *whole_));
+  call.kept_ = false;
+  for (size_t k = 0; k < state_->inputs.size(); k++) call.set_input(int(k), state_->inputs[k]);
+  for (size_t k = 0; k < state_->outputs.size(); k++) call.set_output(int(k), state_->outputs[k]);
+  call.run(&observer, &watched);
+}
+
+void Call::run_static(const Observer* observer, const std::vector<char>* watched, bool counts) {
   const Program& program = *session_.program_;
   const auto notify = [&](int from, int to) {  // values of steps [from, to) are there now
     for (int step = from; step < to; step++)
@@ -194,7 +236,7 @@ void Call::run_static(const Observer* observer, const std::vector<char>* watched
       pool.clear_spread();
       const int64_t start = now_ns();
       r.op->run(ctx);
-      session_.measured(r.step, now_ns() - start, pool.spread());
+      session_.measured(r.step, now_ns() - start, pool.spread(), counts);
     } else {
       r.op->run(ctx);
     }
@@ -293,7 +335,8 @@ int Call::run_dynamic_step(int step) {
 }
 
 View Call::output_view(int k) const {
-  View v = value(session_.plan().outputs[k].value);
+  const int32_t number = session_.plan().outputs[k].value;
+  View v = parts_ > 1 ? whole_->places()[number].view : value(number);
   if (output_shape(k) != nullptr) {
     v.data = state_->outputs[k];
     v.set_dense_pitches();

@@ -26,8 +26,9 @@ struct Call::State {
   std::vector<View> views;
   std::vector<Ready> ready;
   std::vector<Patch> patches;
-  std::vector<void*> inputs, outputs;  // the caller's buffers
-  std::vector<Buffer> spare_outputs;   // for outputs nobody gave a buffer for
+  std::vector<void*> inputs, outputs;  // the caller's buffers, or those of the part of the batch that runs
+  std::vector<void*> whole_inputs, whole_outputs;
+  std::vector<Buffer> spare_outputs;  // for outputs nobody gave a buffer for
   // The dynamic part: values that live on the heap during one run.
   std::vector<View> heap_views;
   std::vector<Buffer> heap;

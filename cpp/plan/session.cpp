@@ -65,25 +65,29 @@ void Session::check_shapes(const std::vector<Shape>& shapes) const {
   }
 }
 
-std::shared_ptr<const Instance> Session::instance_for(const std::vector<Shape>& shapes) {
+std::shared_ptr<const Instance> Session::instance_for(const std::vector<Shape>& shapes, BatchParts* parts) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     for (auto it = cache_.begin(); it != cache_.end(); ++it) {
       if (it->shapes != shapes) continue;
       if (it != cache_.begin()) cache_.splice(cache_.begin(), cache_, it);
+      if (parts) *parts = cache_.front().parts;
       return cache_.front().instance;
     }
   }
   check_shapes(shapes);
   auto made = std::make_shared<const Instance>(*program_, shapes);
+  const BatchParts cut = split_batch(*program_, *made, shapes);
+  if (parts) *parts = cut;
   std::lock_guard<std::mutex> lock(mutex_);
-  cache_.push_front(Cached{shapes, made, {}});
+  cache_.push_front(Cached{shapes, made, cut, {}});
   while (cache_.size() > kCachedShapes) cache_.pop_back();
   return made;
 }
 
 std::unique_ptr<Call> Session::prepare(const std::vector<Shape>& input_shapes) {
-  std::shared_ptr<const Instance> instance = instance_for(input_shapes);
+  BatchParts parts;
+  std::shared_ptr<const Instance> instance = instance_for(input_shapes, &parts);
   std::unique_ptr<Call::State> state;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -92,8 +96,8 @@ std::unique_ptr<Call> Session::prepare(const std::vector<Shape>& input_shapes) {
       cache_.front().idle.pop_back();
     }
   }
-  if (state == nullptr) state = make_state(*program_, *instance);
-  return std::unique_ptr<Call>(new Call(*this, std::move(instance), std::move(state)));
+  if (state == nullptr) state = make_state(*program_, parts.instance ? *parts.instance : *instance);
+  return std::unique_ptr<Call>(new Call(*this, std::move(instance), std::move(parts), std::move(state)));
 }
 
 void Session::give_back(std::shared_ptr<const Instance> instance, std::unique_ptr<Call::State> state) {
@@ -102,9 +106,9 @@ void Session::give_back(std::shared_ptr<const Instance> instance, std::unique_pt
     if (c.instance == instance) c.idle.push_back(std::move(state));
 }
 
-void Session::measured(int step, int64_t nanoseconds, int threads) {
+void Session::measured(int step, int64_t nanoseconds, int threads, bool counts) {
   nanoseconds_[step].fetch_add(nanoseconds, std::memory_order_relaxed);
-  calls_[step].fetch_add(1, std::memory_order_relaxed);
+  if (counts) calls_[step].fetch_add(1, std::memory_order_relaxed);
   if (threads > threads_[step].load(std::memory_order_relaxed))
     threads_[step].store(threads, std::memory_order_relaxed);
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "plan/batch.h"
 #include "plan/instance.h"
 #include "plan/plan.h"
 
@@ -61,16 +62,22 @@ class Call {
 
  private:
   friend class Session;
-  Call(Session& session, std::shared_ptr<const Instance> instance, std::unique_ptr<State> state);
+  Call(Session& session, std::shared_ptr<const Instance> whole, BatchParts parts, std::unique_ptr<State> state);
 
+  void run_parts();
+  void run_whole(const Observer& observer, const std::vector<char>& watched);
+  void point(bool output, int slot, void* data);
   void set_slot(Home home, int slot, void* data);
-  void run_static(const Observer* observer, const std::vector<char>* watched);
+  void run_static(const Observer* observer, const std::vector<char>* watched, bool counts = true);
   void run_dynamic(const Observer* observer, const std::vector<char>* watched);
   int run_dynamic_step(int step);  // returns how many threads it could be shared among
   View value(int32_t v) const;
 
   Session& session_;
-  std::shared_ptr<const Instance> instance_;
+  std::shared_ptr<const Instance> whole_;     // the shapes the caller sees
+  std::shared_ptr<const Instance> instance_;  // what runs: `whole_`, or one of parts_ parts of its batch
+  int64_t parts_;
+  bool kept_ = true;  // the session takes the state back
   std::unique_ptr<State> state_;
 };
 
@@ -97,18 +104,19 @@ class Session {
   friend class Call;
 
   void check_shapes(const std::vector<Shape>& shapes) const;
-  std::shared_ptr<const Instance> instance_for(const std::vector<Shape>& shapes);
+  std::shared_ptr<const Instance> instance_for(const std::vector<Shape>& shapes, BatchParts* parts = nullptr);
   void give_back(std::shared_ptr<const Instance> instance, std::unique_ptr<Call::State> state);
 
   std::shared_ptr<const Program> program_;
   SessionOptions options_;
-  void measured(int step, int64_t nanoseconds, int threads);
+  void measured(int step, int64_t nanoseconds, int threads, bool counts = true);
   std::vector<std::atomic<int64_t>> nanoseconds_, calls_;
   std::vector<std::atomic<int>> threads_;
 
   struct Cached {
     std::vector<Shape> shapes;
     std::shared_ptr<const Instance> instance;
+    BatchParts parts;
     std::vector<std::unique_ptr<Call::State>> idle;
   };
   std::mutex mutex_;

@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 import octavo
-from octavo import engine
+from octavo import engine, errors
 from small_models import float_net, float_reference, one_of, quantized_net, two_inputs, with_python_step
 
 X = np.linspace(-2, 2, 8, dtype=np.float32).reshape(2, 4)
@@ -316,6 +316,64 @@ def test_sessions_of_one_model_share_their_weights() -> None:
     del first
     gc.collect()
     assert np.array_equal(again.run(None, [IMAGE])[0], expected)
+
+
+# ---- large batches -------------------------------------------------------------------------------------------------
+
+
+def big_batch(tail: str = "") -> tuple[onnx.ModelProto, np.ndarray]:
+    """A network whose activations for the whole batch would take some 40 MB, and such a batch."""
+    rng = np.random.default_rng(3)
+    body = f"""<ir_version: 8, opset_import: ["" : 17]> g (float[N,3,48,48] x) => (float[N,M] y, float[N,K,H,W] z)
+    {{ a = Conv <pads = [1,1,1,1]> (x, w) b = Relu (a) {tail or "c = Identity (b)"} z = MaxPool <kernel_shape = [3,3],
+      strides = [2,2]> (c) p = GlobalAveragePool (z) y = Flatten (p) }}"""
+    model = onnx.parser.parse_model(body)
+    weights = rng.standard_normal((32, 3, 3, 3)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    return model, rng.standard_normal((68, 3, 48, 48)).astype(np.float32)
+
+
+def test_a_large_batch_runs_in_parts_with_the_same_bytes() -> None:
+    model, x = big_batch()
+    session = octavo.Session(model, threads=1, profile=True)
+    bound = session.bind({"x": x})
+    whole = bound.run()
+    assert bound.arena_bytes < 9 << 20  # all at once it takes 68 * 48 * 48 * 32 * 4 bytes
+    assert max(step.calls for step in session.profile()) == 1
+    for first in range(0, 68, 17):
+        for got, want in zip(whole, session.run(None, {"x": x[first : first + 17]}), strict=True):
+            assert np.array_equal(got[first : first + 17], want)
+    seen: dict[str, np.ndarray] = {}
+    observed = session.observe({"x": x}, None, lambda name, value: seen.update({name: value.copy()}))
+    assert all(np.array_equal(a, b) for a, b in zip(observed, whole, strict=True))
+    assert all(value.shape[0] == 68 for value in seen.values())
+
+
+@pytest.mark.parametrize(
+    "tail", ["m = ReduceMean <axes = [0]> (b) c = Sub (b, m)", "t = Transpose <perm = [1,0,2,3]> (b) c = Identity (t)"]
+)
+def test_a_batch_whose_images_meet_stays_whole(tail: str) -> None:
+    model, x = big_batch(tail)
+    session = octavo.Session(model, threads=1)
+    bound = session.bind({"x": x})
+    assert bound.arena_bytes > 16 << 20
+    want = octavo.Session(model, threads=1, optimize=False).run(None, {"x": x})
+    assert all(np.array_equal(a, b) for a, b in zip(bound.run(), want, strict=True))
+
+
+def test_a_part_that_fails_leaves_the_batch_as_it_was() -> None:
+    model = quantized_net("side")
+    x = np.random.default_rng(0).standard_normal((96, 3, 128, 128)).astype(np.float32)
+    session = octavo.Session(model, threads=1)
+    bound = session.bind({"image": x})
+    assert bound.arena_bytes < 9 << 20
+    good = [y.copy() for y in bound.run()]
+    x[95, 0, 0, 0] = np.nan
+    with pytest.raises(errors.Error, match="NaN"):
+        bound.run()
+    x[95] = x[0]
+    again = bound.run()
+    assert np.array_equal(again[0][:95], good[0][:95]) and np.array_equal(again[0][95], good[0][0])
 
 
 # ---- threads ---------------------------------------------------------------------------------------------------------
