@@ -80,9 +80,9 @@ class Attention : public Op {
   }
 
   std::string kernel() const override { return "gemm_f32 " + std::to_string(gemm_.lanes) + " lanes"; }
-  int64_t macs(const View* in, const View* out) const override {
-    return out[0].elements() * in[1].shape[1] +
-           out[0].elements() / std::max<int64_t>(1, out[0].shape[3]) * in[1].shape[1] * in[0].shape[3];
+  int64_t macs(const View* in, const View*) const override {
+    Sizes s;
+    return sizes(in, s) ? s.B * s.H * s.M * s.N * (s.D + s.E) : 0;
   }
 
  private:
