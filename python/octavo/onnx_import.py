@@ -362,7 +362,8 @@ def remove_identities(graph: Graph) -> None:
     """Identity and inference-time Dropout vanish; a constant behind Identity becomes a constant."""
     wanted = set(graph.readers()) | graph.output_values()
     for node in list(graph.nodes):
-        if not (node.is_op("Identity") or inference_dropout(graph, node, wanted)) or not node.input(0):
+        alone = node.is_op("Identity") or (node.is_op("Sum", "Mean", "Max", "Min") and len(node.inputs) == 1)
+        if not (alone or inference_dropout(graph, node, wanted)) or not node.input(0):
             continue
         graph.remove(node)
         source, out = graph.values[node.inputs[0]], graph.values[node.outputs[0]]
