@@ -40,6 +40,7 @@ PYTHON_FLOORS = [
         "onnx_step",
         "onnx_values",
         "onnx_gradient",
+        "onnx_upgrade",
         "onnx_control",
         "onnx_qoperator",
         "onnx_parts",
@@ -60,6 +61,7 @@ ONNX_IMPORTERS = {
     "onnx_values.py",
     "onnx_control.py",
     "onnx_gradient.py",
+    "onnx_upgrade.py",
     "backend.py",
 }
 

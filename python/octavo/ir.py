@@ -82,6 +82,7 @@ class Graph:
         ] = {}  # node name -> why integers were not for it, should it still be float at the end
         self.metadata: dict[str, str] = {}
         self.requantize = "float"  # or "fixed": the scheme that recognition follows
+        self.functions: list[Any] = []  # onnx.FunctionProto of those that could not be written out
         self._count = 0
 
     # -- values ------------------------------------------------------------------------------------------------------

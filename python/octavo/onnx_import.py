@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx.inliner
-import onnx.version_converter
-from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from octavo.errors import InvalidModel, IoError, Unsupported
 from octavo.ir import Graph, Node, Shape, Value, plan_node
@@ -19,11 +17,12 @@ from octavo.onnx_control import outer_names
 from octavo.onnx_gradient import expand_gradients
 from octavo.onnx_parts import map_file, without_large
 from octavo.onnx_qoperator import expand_qoperators
+from octavo.onnx_upgrade import OLDEST_OPSET, inlined, upgraded, without_large_weights
 from octavo.onnx_values import spelled
 from octavo.ops._restore import bits_of, unpack
 
 MAX_PROTO = 2**31 - 1
-OLDEST_OPSET = 7
+LARGEST_KNOWN = 1 << 12  # elements of a constant whose contents shape inference sees
 
 
 def load_model(model: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto:
@@ -101,14 +100,13 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     Raises InvalidModel, Unsupported or IoError.
     """
     proto, weights = load_parts(model)
-    old = False
+    proto, large = without_large_weights(proto)
     opsets = {o.domain: int(o.version) for o in proto.opset_import}
     if "ai.onnx" in opsets:
         opsets.setdefault("", opsets["ai.onnx"])
     opset = opsets.get("", onnx.defs.onnx_opset_version())
     if opset < OLDEST_OPSET:
-        proto, weights = load_model(model), {}
-        proto, old = upgraded(proto, opset), True
+        proto, weights, large = upgraded(load_model(model), opset), {}, []
         opset = next(int(o.version) for o in proto.opset_import if o.domain in ("", "ai.onnx"))
     if opset > onnx.defs.onnx_opset_version():
         raise Unsupported(
@@ -116,18 +114,17 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
             f"{onnx.defs.onnx_opset_version()} at most: update onnx"
         )
     if len(proto.functions):
-        proto = onnx.inliner.inline_local_functions(proto)
-    proto = infer_shapes(expand_qoperators(expand_gradients(proto)))
+        proto = inlined(proto)
+    proto = expand_qoperators(expand_gradients(proto))
     graph = Graph(proto.graph.name or "graph", opset)
     graph.opsets = {**opsets, "": opset}
     graph.metadata = {p.key: p.value for p in proto.metadata_props}
-    read_values(graph, proto, weights)
+    graph.functions = list(proto.functions)
+    read_values(graph, proto, large, weights)
     read_nodes(graph, proto)
     graph.outputs = [(o.name, o.name) for o in proto.graph.output]
     if not graph.outputs:
         raise InvalidModel("the model has no outputs")
-    if old:
-        unsqueeze_slopes(graph)
     remove_identities(graph)
     graph.sort()
     check_outputs(graph)
@@ -135,40 +132,23 @@ def import_model(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     return graph
 
 
-def upgraded(proto: ModelProto, opset: int) -> ModelProto:
-    """A model of an operator set before OLDEST_OPSET as one of OLDEST_OPSET, by onnx's converter where it must change.
-
-    Raises Unsupported, naming the node, when neither its operators stayed the same nor onnx can convert them.
-    """
-    changed = None
-    for node in proto.graph.node:
-        try:
-            same = onnx.defs.get_schema(node.op_type, OLDEST_OPSET, node.domain).since_version <= opset
-        except onnx.defs.SchemaError:
-            same = False
-        if not same and changed is None:
-            changed = node
-    if changed is None:
-        return proto
+def infer_shapes(proto: ModelProto) -> GraphProto:
+    """The graph with onnx's shape inference, without large weights: models over 2 GB pass."""
+    small = ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
+    known = {i.name for i in proto.graph.input}
+    for field in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(small.graph, field).extend(getattr(proto.graph, field))
+    for tensor in proto.graph.initializer:
+        if np.prod(tensor.dims, dtype=np.float64) <= LARGEST_KNOWN:
+            small.graph.initializer.append(tensor)
+        elif tensor.name not in known:
+            small.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     try:
-        return onnx.version_converter.convert_version(proto, OLDEST_OPSET)
-    except Exception as e:  # the converter raises RuntimeError and its own
-        raise Unsupported(
-            f"node '{changed.name}' ({changed.op_type}) is of operator set {opset}; octavo reads {OLDEST_OPSET} and "
-            f"newer, and onnx cannot convert the model ({e})"
-        ) from e
-
-
-def infer_shapes(proto: ModelProto) -> ModelProto:
-    """onnx's shape inference, on a copy without large weights so that models near 2 GB pass."""
-    try:
-        small = ModelProto()
-        small.CopyFrom(proto) if proto.ByteSize() < MAX_PROTO // 2 else None
-        if not small.HasField("graph"):
-            return proto
-        return onnx.shape_inference.infer_shapes(small, data_prop=small_constants(proto))
+        if small.ByteSize() < MAX_PROTO:
+            return onnx.shape_inference.infer_shapes(small, data_prop=small_constants(proto)).graph
     except Exception:  # shape inference is best effort: a model it chokes on may still run
-        return proto
+        pass
+    return proto.graph
 
 
 def small_constants(proto: ModelProto) -> bool:
@@ -206,14 +186,16 @@ def numpy_dtype(elem_type: int, what: str) -> np.dtype | None:
         raise InvalidModel(f"{what} has unknown element type {elem_type}") from e
 
 
-def read_values(graph: Graph, proto: ModelProto, weights: dict[str, memoryview]) -> None:
-    for info in [*proto.graph.value_info, *proto.graph.output, *proto.graph.input]:
+def read_values(graph: Graph, proto: ModelProto, large: Sequence[TensorProto], weights: dict[str, memoryview]) -> None:
+    """Types, constants and inputs. `large`: initializers beside the model's own; `weights`: raw data kept elsewhere."""
+    typed = infer_shapes(proto)
+    for info in [*typed.value_info, *typed.output, *typed.input]:
         if not info.type.HasField("tensor_type"):
             graph.values[info.name] = Value(info.name, host=info.type if info.type.WhichOneof("value") else None)
             continue
         t = info.type.tensor_type
         graph.values[info.name] = Value(info.name, numpy_dtype(t.elem_type, f"value '{info.name}'"), read_shape(t))
-    for tensor in proto.graph.initializer:
+    for tensor in [*proto.graph.initializer, *large]:
         raw = None if tensor.HasField("raw_data") else weights.get(tensor.name)
         set_const(graph, tensor.name, read_tensor(tensor, tensor.name, raw))
     for sparse in proto.graph.sparse_initializer:
@@ -238,6 +220,12 @@ def read_values(graph: Graph, proto: ModelProto, weights: dict[str, memoryview])
 
 def read_tensor(tensor: TensorProto, name: str, raw: memoryview | None = None) -> np.ndarray:
     """The tensor's array; `raw` is its raw data where that is kept elsewhere, and the array is a view of it."""
+    if tensor.data_location == TensorProto.EXTERNAL:
+        where = next((e.value for e in tensor.external_data if e.key == "location"), "")
+        raise InvalidModel(
+            f"constant '{name}' is external data in the file '{where}': give octavo the model's path, or load it "
+            "with onnx.load(), which reads such files"
+        )
     try:
         if raw is None:
             return numpy_helper.to_array(tensor)
@@ -344,18 +332,6 @@ def read_nodes(graph: Graph, proto: ModelProto) -> None:
                 graph.values.setdefault(used, Value(used))
         attrs = {a.name: read_attr(a) for a in node.attribute}
         graph.nodes.append(Node(node.op_type, inputs, list(node.output), attrs, name, domain, node))
-
-
-def unsqueeze_slopes(graph: Graph) -> None:
-    """PRelu before operator set 7: a slope a channel, which is axis 1. onnx's converter leaves the vector as it is."""
-    for node in list(graph.nodes):
-        rank, slope = graph.rank(node.input(0)), graph.shape(node.input(1))
-        if node.is_op("PRelu") and rank is not None and rank > 2 and slope is not None and len(slope) == 1:
-            shape = (*slope, *(1,) * (rank - 2))
-            name = graph.new_value(f"{node.inputs[1]}/slopes", graph.dtype(node.inputs[1]), shape)
-            axes = {"axes": list(range(1, rank - 1))}
-            graph.insert_before(node, [Node("Unsqueeze", [node.inputs[1]], [name], axes, f"{node.name}/slopes")])
-            node.inputs[1] = name
 
 
 def remove_identities(graph: Graph) -> None:

@@ -45,6 +45,7 @@ def make_step(graph: Graph, node: Node) -> tuple[list[str], Step]:
         versions[""] = max(versions.get("", 19), 19)
     opsets = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
     model = helper.make_model(helper.make_graph([proto], "step", inputs, results), opset_imports=opsets)
+    model.functions.extend(graph.functions)
     where = f"node '{node.name}' ({node.domain + '.' if node.domain else ''}{node.op})"
     try:
         evaluator = ReferenceEvaluator(model, new_ops=OPERATORS)

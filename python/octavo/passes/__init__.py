@@ -21,6 +21,7 @@ from octavo.passes.fuse_epilogue import fuse_activation, fuse_bias, fuse_residua
 from octavo.passes.fuse_integers import fuse_lut, fuse_pad, fuse_qadd, fuse_transpose_into_quantize, mark_graph_inputs
 from octavo.passes.layout import move_transposes
 from octavo.passes.move_quantization import move_quantization
+from octavo.passes.move_shapes import move_shapes
 from octavo.passes.read_quantization import read_quantization
 from octavo.passes.recognize import recognize
 from octavo.passes.silu import fuse_silu
@@ -41,6 +42,7 @@ CANONICAL: list[Pass] = [
     widen_floats,
     fold_constants,
     fold_batch_norm,
+    move_shapes,
 ]
 # Quantization read as integer arithmetic; not with literal=True.
 MEANING: list[Pass] = [read_quantization, move_quantization, recognize, build_tables, recognize_written_out]
