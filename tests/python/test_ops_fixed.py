@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import octavo
 from octavo.ops import _fixed
 from octavo.passes.fixed import proven_multiplier, quantize_half_away, quantize_multiplier
 from octavo.passes.quantized import NoMatch
-from one_step import check
+from one_step import OneStep, check
 
 Array = np.ndarray[Any, Any]
 EDGES = [0, 1, -1, 2, -2, 3, 5, 127, 255, -255, 2**15, -(2**16), 2**30, -(2**30), 2**31 - 1, -(2**31), 1 - 2**31]
@@ -224,3 +225,48 @@ def test_softmax() -> None:
         shift = int(rng.integers(14, 25))
         attrs = {"fixed": [int(rng.integers(2**30, 2**31)), shift], "diff_min": -min(255, (31 << 26) >> shift)}
         check("QSoftmax", [x], attrs)
+
+
+X = np.zeros((2, 4), np.uint8)
+W = np.zeros((3, 4), np.int8)
+M = np.array([[2**30] * 3, [-3] * 3], np.int32)
+ADD = {"fixed_a": [2**30, -1], "fixed_b": [2**30, -1], "fixed_y": [2**30, -18]}
+FLOAT_ADD = {"add_sa": 1.0, "add_sb": 1.0, "add_sy": 1.0}
+SOFTMAX = {"fixed": [2**30, 20], "diff_min": -60}
+
+
+@pytest.mark.parametrize(
+    "op,inputs,attrs,words",
+    [
+        ("QGemm", [X, W, None, M[:, :2]], {}, r"shape \[2, 1\] or \[2, 3\]"),
+        ("QGemm", [X, W, None, M[0]], {}, r"shape \[2, 1\]"),
+        ("QGemm", [X, W, None, M * [[1], [40]]], {}, r"shifts lie in"),
+        ("QGemm", [X, W, None, -M], {}, "not negative"),
+        ("QGemm", [X, W, None, M], {"out_f32": 1}, "float"),
+        ("QGemm", [X, W, None, M, np.zeros((2, 3), np.uint8)], FLOAT_ADD, "same scheme"),
+        ("QGemm", [X, W, None, np.ones(3, np.float32)], {"once": 1}, "once"),
+        ("QAdd", [X, X], ADD | {"fixed_a": [1]}, "fixed_a"),
+        ("QAdd", [X, X], ADD | {"fixed_y": [2**31, 0]}, "fixed_y"),
+        ("QAdd", [X, X], ADD | {"fixed_b": [1, 31]}, "fixed_b"),
+        ("QAdd", [X, X], {"fixed_y": [1, 0]}, "fixed_a.*missing"),
+        ("QMul", [X, X], {"fixed": [0.5, 1.0]}, "fixed"),
+        ("QReduceMean", [X], {"axes": [1], "fixed": [-(2**30), 0]}, "negative"),
+        ("QAveragePool", [np.zeros((1, 4, 4, 1), np.uint8)], {"kernel_shape": [2, 2], "origin": 300}, "origin"),
+        ("QSoftmax", [X], SOFTMAX | {"fixed": [2**30, -1]}, "fixed"),
+        ("QSoftmax", [X], SOFTMAX | {"diff_min": 1}, "diff_min"),
+        ("QSoftmax", [X], SOFTMAX | {"fixed": [2**30, 28]}, "leave 32 bits"),
+        ("QSoftmax", [np.zeros((1, 4096), np.uint8)], SOFTMAX, "4096"),
+    ],
+)
+def test_wrong_attributes_are_named(op: str, inputs: list[Array | None], attrs: dict[str, object], words: str) -> None:
+    y = np.zeros((2, 3), np.uint8)
+    if op == "QAveragePool":
+        y = np.zeros((1, 3, 3, 1), np.uint8)
+    elif op == "QGemm" and attrs.get("out_f32"):
+        y = y.astype(np.float32)
+    elif op == "QReduceMean":
+        y = np.zeros((2, 1), np.uint8)
+    constants = (1, 2, 3) if op == "QGemm" else ()
+    arrays = [None if x is None else x.astype(np.int32) if x.dtype == np.int64 else x for x in inputs]
+    with pytest.raises(octavo.Error, match=words):
+        OneStep(op, arrays, attrs, [y], constants).run(arrays)

@@ -12,7 +12,7 @@ import numpy as np
 
 from octavo.errors import Unsupported
 from octavo.ir import Graph, Node
-from octavo.ops._fixed import LEFT, scaled
+from octavo.ops._fixed import LEFT, rounded_shift, scaled
 from octavo.passes.quantized import Multiplier, NoMatch, Operand, Tail, Weights, quantized
 
 Pair = list[int]  # multiplier in [2^30, 2^31) or 0, and the power of two: together multiplier * 2^(shift - 31)
@@ -137,7 +137,7 @@ def function_table(
     """A chain of functions of x; `real` holds its float32 values.
 
     Without any, or with clamps only: QUANTIZE and RELU, which rescale integers. One LeakyRelu: LEAKY_RELU, which has a
-    multiplier for each sign. Everything else: a table of rounded real numbers.
+    multiplier for each sign; one HardSwish: HARD_SWISH. Everything else: a table of rounded real numbers.
     """
     if all(name in ("Relu", "Clip") for name, _ in functions):
         ends = np.array([-math.inf, math.inf], np.float64)
@@ -155,7 +155,39 @@ def function_table(
         if factors[1] >= 0:
             above, below = (scaled(centred, *quantize_multiplier(f)) for f in factors)
             return np.clip(np.where(centred >= 0, above, below) + y_zp, lo, hi).astype(np.uint8)
+    if [name for name, _ in functions] == ["HardSwish"]:
+        y = hard_swish(np.arange(256) - x.zp, x.scale, scale)
+        if y is not None:
+            return np.clip(y + y_zp, lo, hi).astype(np.uint8)
     return quantize_half_away(real, scale, y_zp, lo, hi)
+
+
+def hard_swish(centred: np.ndarray, x_scale: np.float32, scale: np.float32) -> np.ndarray | None:
+    """x * clamp(x + 3, 0, 6) / 6 of x = centred * x_scale, in units of scale: HARD_SWISH's 16-bit arithmetic.
+
+    None for output scales so small that it would shift left.
+    """
+
+    def short(real: np.float32) -> Pair:
+        multiplier, shift = quantize_multiplier(float(real))
+        return [min((multiplier + 2**15) >> 16, 2**15 - 1), shift]
+
+    def high16(a: np.ndarray, b: int) -> np.ndarray:
+        return (a * b + 2**14) >> 15
+
+    with np.errstate(all="ignore"):
+        fine = np.float32(x_scale * np.float32(1 / 128))
+        output, inner = short(np.float32(fine / scale)), short(np.float32(fine / np.float32(3 / 32768)))
+    if output[1] > 0:
+        return None
+    x = centred * 128
+    gate = np.clip(x << max(inner[1] - 1, 0), -(2**15), 2**15 - 1)  # x / 3, from -1 to 1, then (x / 3 + 1) / 2
+    gate = high16(gate, inner[0])
+    if inner[1] > 0:
+        gate = np.clip(gate << 1, -(2**15), 2**15 - 1)
+    gate = (rounded_shift(gate, max(-inner[1], 0)) + 2**15) >> 1
+    product = gate * high16(x, output[0])
+    return rounded_shift(np.where(product < 0, -(-product >> 15), product >> 15), -output[1])
 
 
 SOFTMAX_BITS = 5  # integer bits of a difference
