@@ -86,6 +86,8 @@ class Pool {
   bool claim_one(int worker) {
     uint64_t word = word_.load(std::memory_order_acquire);
     while (next_of(word) < chunks_of(word)) {
+      // A worker that was on its way in when a wider region closed has no number in this one.
+      if (worker > 0 && worker >= active_.load(std::memory_order_relaxed)) return false;
       const Region::Body body = body_.load(std::memory_order_relaxed);
       void* const context = context_.load(std::memory_order_relaxed);
       if (word_.compare_exchange_weak(word, word + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {

@@ -29,7 +29,10 @@ class QConv : public Op {
       packed_.emplace_back(kernel,
                            gemm_weights(p_.weights, g * count, count, segments_, length_, inner, p_.epilogue.out_f32));
     if (p_.epilogue.table) lut_ = &lut_s8(ctx.isa);
-    if (p_.epilogue.has_z && p_.weights.multiplier) eltwise_ = &eltwise_fixed(ctx.isa);
+    if (p_.epilogue.has_z && p_.weights.multiplier)
+      fixed_ = &eltwise_fixed(ctx.isa);
+    else if (p_.epilogue.has_z)
+      adder_ = &eltwise_s8(ctx.isa);
   }
 
   void infer(InferContext& ctx) const override { infer_qconv(p_, ctx); }
@@ -97,7 +100,7 @@ class QConv : public Op {
       job.b = &packed_[size_t(g)];
       job.a = x.data + g * p_.group_c;
       job.c = y.data + (first * y.image_pitch + g * count) * element;
-      job.epilogue = gemm_epilogue(p_.epilogue, z, lut_, eltwise_);
+      job.epilogue = gemm_epilogue(p_.epilogue, z, lut_, adder_, fixed_);
       if (z) job.epilogue.z += first * residual.image_pitch + g * count;
       gemm_s8(ctx.pool, job);
     }
@@ -108,7 +111,8 @@ class QConv : public Op {
   int64_t segments_ = 1, length_ = 1;
   std::vector<GemmS8Packed> packed_;
   const LutS8* lut_ = nullptr;
-  const EltwiseFixed* eltwise_ = nullptr;
+  const EltwiseS8* adder_ = nullptr;
+  const EltwiseFixed* fixed_ = nullptr;
 };
 
 }  // namespace

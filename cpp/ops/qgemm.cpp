@@ -20,7 +20,8 @@ GemmS8Rows rows_of(const View& v) {
   return g;
 }
 
-GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const LutS8* lut, const EltwiseFixed* fixed) {
+GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const LutS8* lut, const EltwiseS8* adder,
+                             const EltwiseFixed* fixed) {
   GemmS8Epilogue g;
   g.kind = e.out_s32 ? GemmS8Epilogue::Kind::s32 : e.out_f32 ? GemmS8Epilogue::Kind::f32 : GemmS8Epilogue::Kind::u8;
   g.zp = e.y_zp, g.lo = e.lo, g.hi = e.hi;
@@ -29,7 +30,7 @@ GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const LutS8* lut
   g.once = e.once;
   if (e.has_z && z) {
     g.z = z->as<uint8_t>();
-    g.add = kernel_params<GemmS8Add>(e.add);
+    g.adder = adder, g.add = kernel_params<AddS8Params>(e.add);
     g.fixed = fixed, g.add_fixed = e.add_fixed;
   }
   return g;
@@ -85,7 +86,10 @@ class QGemm : public Op {
     const GemmS8* kernel = q.multiplier ? find_gemm_s8_fixed(ctx.isa) : find_gemm_s8(ctx.isa);
     packed_ = GemmS8Packed(kernel, gemm_weights(q, 0, n_, 1, k_, 1, epilogue_.out_f32));
     if (epilogue_.table) lut_ = &lut_s8(ctx.isa);
-    if (epilogue_.has_z && q.multiplier) eltwise_ = &eltwise_fixed(ctx.isa);
+    if (epilogue_.has_z && q.multiplier)
+      fixed_ = &eltwise_fixed(ctx.isa);
+    else if (epilogue_.has_z)
+      adder_ = &eltwise_s8(ctx.isa);
   }
 
   void infer(InferContext& ctx) const override {
@@ -116,7 +120,7 @@ class QGemm : public Op {
     job.c = ctx.out[0].data;
     job.out = rows_of(ctx.out[0]);
     if (epilogue_.has_z) job.z = rows_of(ctx.in[4]);
-    job.epilogue = gemm_epilogue(epilogue_, epilogue_.has_z ? &ctx.in[4] : nullptr, lut_, eltwise_);
+    job.epilogue = gemm_epilogue(epilogue_, epilogue_.has_z ? &ctx.in[4] : nullptr, lut_, adder_, fixed_);
     gemm_s8(ctx.pool, job);
   }
 
@@ -130,7 +134,8 @@ class QGemm : public Op {
   QEpilogue epilogue_;
   GemmS8Packed packed_;
   const LutS8* lut_ = nullptr;
-  const EltwiseFixed* eltwise_ = nullptr;
+  const EltwiseS8* adder_ = nullptr;
+  const EltwiseFixed* fixed_ = nullptr;
 };
 
 }  // namespace

@@ -12,7 +12,8 @@ namespace octavo {
 GemmS8Rows rows_of(const View& v);
 
 // The driver's epilogue for `e`; z is the residual input's view or null, fixed what adds it in the fixed scheme.
-GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const LutS8* lut, const EltwiseFixed* fixed = nullptr);
+GemmS8Epilogue gemm_epilogue(const QEpilogue& e, const View* z, const LutS8* lut, const EltwiseS8* adder,
+                             const EltwiseFixed* fixed);
 
 // Weights of channels [first, first + count) out of `q`, as segments; natural: for f32 outputs.
 GemmS8Weights gemm_weights(const QWeights& q, int64_t first, int64_t count, int64_t segments, int64_t length,

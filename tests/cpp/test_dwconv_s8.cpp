@@ -154,6 +154,12 @@ int main() {
     for (int64_t w = 3; w <= 9; w++)
       for (int64_t stride = 1; stride <= 2; stride++)
         compare({2, h, w, 24, 3, 3, stride, stride, 1, 1, false, false, false, false, false, h % 2 * 8, w % 2 * 5});
+  // Few channels, dense and not: blocks of pixels, their tails, one and two rows.
+  for (int64_t c : {2, 4, 8, 16, 32})
+    for (int64_t w = 3; w <= 40; w += w < 12 ? 1 : 5)
+      for (int64_t h = 3; h <= 6; h++)
+        compare({2, h, w, c, 3, 3, 1, 1, 1, 1, false, h == 5, false, w % 2 == 0, h == 4, w % 4 == 3, w % 5 == 3});
+  compare({1, 4, 1100, 16, 3, 3, 1, 1, 1, 1, false, false, false, true, false, 0, 0});
   // 5 x 5: every channel tail, and widths around the four outputs of a step and the turns of its ring.
   for (int64_t c = 2; c <= 130; c += c < 70 ? 3 : 7)
     for (int64_t stride = 1; stride <= 2; stride++) {

@@ -119,7 +119,7 @@ void run_case(const Case& t, Isa isa, Random r) {
   AddParams add = {3, 200, 77, 5, 250, 0.73f, t.scale == Case::huge ? 3e38f : 1.21f, 0.9f};
   add.ratio = t.n % 3 == 0, add.inner_a = t.n % 2 == 0, add.c = 11.3f;
   e.add = {add.za, add.zb, add.zp, add.lo, add.hi, add.sa, add.sb, add.sy, add.c, add.ratio, add.inner_a};
-  if (u8 && t.z) e.z = z.data();
+  if (u8 && t.z) e.z = z.data(), e.adder = &eltwise_s8(isa);
   if (u8 && t.table) e.table = table.data(), e.lut = &lut_s8(isa);
   if (t.z) e.z_f = zf.data(), e.bias_f = bias_f.data();
   if (!u8 && t.table) e.act = UnaryFn::LeakyRelu, e.alpha = 0.25f, e.eltwise = eltwise_of(isa);

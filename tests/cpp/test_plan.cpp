@@ -173,6 +173,16 @@ void test_pool() {
   }
 }
 
+// A worker of a wide region that arrives late must not take part in the narrow one that follows.
+void test_pool_widths() {
+  std::atomic<int> wrong{0};
+  for (int k = 0; k < 3000; k++) {
+    Region region(k % 2 ? 2 : 8);
+    region.parallel_for(16, [&](int64_t, int worker) { wrong += worker >= region.threads(); });
+  }
+  CHECK(wrong == 0);
+}
+
 void test_pool_from_many_threads() {
   std::vector<std::thread> callers;
   std::atomic<int> wrong{0};
@@ -210,6 +220,7 @@ int main() {
   test_file();
   test_damaged_files();
   test_pool();
+  test_pool_widths();
   test_pool_from_many_threads();
   test_pool_after_fork();
   return check::finish();

@@ -243,8 +243,11 @@ void convolution(Isa isa, Random& r, int round) {
   }
 }
 
-void gemm(Isa isa, Random& r) {
-  const int64_t kk = r.between(1, 70), n = r.between(1, 90), rows = r.between(1, 20), lead = r.between(1, 3);
+void gemm(Isa isa, Random& r, bool large) {
+  // `large`: weights that do not fit the cache at once, so that the driver walks them in blocks.
+  const int64_t kk = large ? 1531 : r.between(1, 70), n = large ? r.between(500, 530) : r.between(1, 200);
+  const int64_t rows = large ? 3 : r.between(1, 20), lead = large ? 1 : r.between(1, 3);
+  const bool has_z = large || r.between(0, 1);
   const int rank = int(r.between(1, 4));
   Shape xs = rank == 1   ? shape({kk})
              : rank == 2 ? shape({rows, kk})
@@ -256,8 +259,15 @@ void gemm(Isa isa, Random& r) {
   x.randomise(r, 0, 255), w.randomise(r, -128, 127), m.randomise(r, -100, 300);
   Runner t;
   t.step.op = "QGemm", t.step.name = "fc";
-  t.step.attrs = {{"y_zp", int64_t(17)}};
+  t.step.attrs = {{"y_zp", int64_t(17)}, {"add_za", int64_t(17)}, {"add_zb", int64_t(9)},  {"add_sa", 0.08},
+                  {"add_sb", 0.045},     {"add_sy", 0.1},         {"add_zp", int64_t(70)}, {"add_lo", int64_t(3)}};
+  const AddParams add = {17, 9, 70, 3, 255, 0.08f, 0.045f, 0.1f};
+  Shape ys = xs;
+  ys.dim[ys.rank - 1] = n;
+  Tensor z(DType::u8, ys, true);
+  z.randomise(r, 0, 255);
   t.in = {&x, &w, nullptr, &m};
+  if (has_z) t.in.push_back(&z);
   t.out.v.dtype = DType::u8;
   t.op = make_QGemm(t.context(isa));
   t.out = Tensor(DType::u8, t.infer(), true);
@@ -271,7 +281,9 @@ void gemm(Isa isa, Random& r) {
                                                 : x.offset(i / rows, 0, i % rows, 0))
                                    : i * kk;
       for (int64_t q = 0; q < kk; q++) acc += x.v.as<uint8_t>()[at + q] * w.v.as<int8_t>()[c * kk + q];
-      ok = ok && t.out.v.as<uint8_t>()[i * n + c] == requantize(acc, m.v.as<float>()[c], 17, 0, 255);
+      int32_t want = requantize(acc, m.v.as<float>()[c], 17, 0, 255);
+      if (has_z) want = quantized_add(want, z.v.as<uint8_t>()[i * n + c], add);
+      ok = ok && t.out.v.as<uint8_t>()[i * n + c] == want;
     }
   CHECK(ok);
 }
@@ -435,7 +447,7 @@ int main() {
     if (!supported(isa)) continue;
     Random r;
     for (int i = 0; i < 400; i++) convolution(isa, r, i);
-    for (int i = 0; i < 100; i++) gemm(isa, r);
+    for (int i = 0; i < 100; i++) gemm(isa, r, i % 50 == 0);
     for (int i = 0; i < 300; i++) product(isa, r);
     for (int i = 0; i < 100; i++) dynamic(isa, r);
   }

@@ -41,6 +41,8 @@ const char* kind_name(DwconvS8Kind kind) {
   switch (kind) {
     case DwconvS8Kind::s1_two_rows:
     case DwconvS8Kind::s1_one_row:
+    case DwconvS8Kind::s1_two_dense:
+    case DwconvS8Kind::s1_one_dense:
     case DwconvS8Kind::s1_wide:
       return "3x3s1";
     case DwconvS8Kind::s2:
@@ -81,25 +83,46 @@ DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
     blocks_.push_back(b);
   }
   find_taps(w);
+  find_dense(w);
   size_t bytes = 0, side = 0;
   for (Block& b : blocks_) {
     const size_t vectors = b.kind == DwconvS8Kind::general ? taps_.size() : w.kh == 3 ? 24 : 52;
     b.weights = bytes, b.side = side;
     bytes += vectors * size_t(b.width), side += size_t(b.width);
-    const int width = b.width == 64 ? 0 : b.width == 32 ? 1 : 2, partial = b.channels < b.width ? 1 : 0;
-    bool fast = true;
-    for (int64_t i = b.first; i < b.first + b.channels && !fixed_; i++) fast = fast && proven(w, i);
-    const DwconvS8Out out = w.out_f32 ? DwconvS8Out::f32 : fast ? DwconvS8Out::u8_fast : DwconvS8Out::u8_safe;
-    b.row = kernel_->row[int(b.kind)][int(out)][width][partial];
-    b.last_row = b.kind == DwconvS8Kind::s1_two_rows
-                     ? kernel_->row[int(DwconvS8Kind::s1_one_row)][int(out)][width][partial]
-                     : b.row;
+    const bool partial = b.channels < b.width;
+    b.row = row_fn(b.kind, w, b, partial);
+    b.last_row = b.kind == DwconvS8Kind::s1_two_rows ? row_fn(DwconvS8Kind::s1_one_row, w, b, partial) : b.row;
+  }
+  if (dense()) {
+    dense_.block.weights = bytes, dense_.block.side = side;
+    bytes += 24 * size_t(dense_.block.width), side += size_t(dense_.block.width);
   }
   weights_ = Buffer(bytes, true);
   bias_ = Buffer(side * sizeof(int32_t), true);
   m_ = Buffer(side * sizeof(float), true);
   if (fixed_) shift_ = Buffer(side * sizeof(int32_t), true);
   for (const Block& b : blocks_) pack_block(w, b);
+  if (dense()) pack_block(w, dense_.block);
+}
+
+DwconvS8::RowFn DwconvS8Packed::row_fn(DwconvS8Kind kind, const DwconvS8Weights& w, const Block& b,
+                                       bool partial) const {
+  bool fast = true;
+  for (int64_t i = b.first; i < b.first + b.channels && !fixed_; i++) fast = fast && proven(w, i);
+  const DwconvS8Out out = w.out_f32 ? DwconvS8Out::f32 : fast ? DwconvS8Out::u8_fast : DwconvS8Out::u8_safe;
+  return kernel_->row[int(kind)][int(out)][b.width == 64 ? 0 : b.width == 32 ? 1 : 2][partial];
+}
+
+void DwconvS8Packed::find_dense(const DwconvS8Weights& w) {
+  if (blocks_.size() != 1 || blocks_[0].kind != DwconvS8Kind::s1_two_rows) return;
+  // From 32 channels on the narrower block that they fill is quicker: its outputs share columns.
+  if (w.channels > 16 || w.channels >= kernel_->max_width || kernel_->max_width % w.channels != 0) return;
+  Block& b = dense_.block;
+  b = {0, int32_t(w.channels), kernel_->max_width, DwconvS8Kind::s1_two_dense, nullptr, nullptr, 0, 0};
+  b.row = row_fn(DwconvS8Kind::s1_two_dense, w, b, false);
+  b.last_row = row_fn(DwconvS8Kind::s1_one_dense, w, b, false);
+  dense_.tail = row_fn(DwconvS8Kind::s1_two_dense, w, b, true);
+  dense_.last_tail = row_fn(DwconvS8Kind::s1_one_dense, w, b, true);
 }
 
 // Weights beyond s8 are rare even in layers that have some, so each block has the quickest kind that serves its own.
@@ -138,8 +161,8 @@ void DwconvS8Packed::pack_block(const DwconvS8Weights& w, const Block& b) {
   for (int32_t k = 0; k < 4; k++)
     for (int32_t l = 0; l < lanes; l++) {
       const int32_t in_block = l / 4 * 16 + 4 * k + l % 4;
-      if (in_block >= b.channels) continue;
-      const int64_t c = b.first + in_block;
+      if (in_block >= b.channels && b.kind != DwconvS8Kind::s1_two_dense) continue;
+      const int64_t c = b.first + in_block % b.channels;
       bias_.as<int32_t>()[b.side + size_t(k * lanes + l)] = w.bias ? w.bias[c] : 0;
       const size_t at = b.side + size_t(k * lanes + l);
       if (fixed_) {
@@ -189,9 +212,31 @@ struct Second {
   const LutS8& lut;
 };
 
+// `columns` outputs of dense pixels in blocks of several; `r` stands at the first.
+void run_dense(const DwconvS8Packed& p, DwconvS8Row r, int64_t rows, int64_t columns) {
+  const DwconvS8Packed::Dense& d = *p.dense();
+  const DwconvS8Packed::Block& b = d.block;
+  const int64_t bytes = columns * b.channels, left = bytes % b.width;
+  r.w = p.weights(b), r.bias = p.bias(b), r.m = p.m(b);
+  if (p.fixed()) r.multiplier = p.multiplier(b), r.shift = p.shift(b);
+  r.columns = int32_t(bytes / b.width), r.channels = b.width;
+  (rows == 1 ? b.last_row : b.row)(r);
+  if (left == 0) return;
+  r.x += bytes - left;
+  r.y = static_cast<uint8_t*>(r.y) + (bytes - left);
+  r.columns = 1, r.channels = int32_t(left);
+  (rows == 1 ? d.last_tail : d.tail)(r);
+}
+
+bool runs_dense(const DwconvS8Job& j) {
+  const DwconvS8Packed::Dense* d = j.b->dense();
+  const int64_t channels = j.b->shape().channels;
+  return d && j.x_pixel == channels && j.y_pixel == channels && (d->tail || j.width * channels % d->block.width == 0);
+}
+
 // Blocks [first, last) of output rows [y, y + rows), columns [x, x + columns).
 void run_piece(const DwconvS8Job& j, const Second& second, int64_t image, int64_t y, int64_t rows, int64_t x,
-               int64_t columns, size_t first, size_t last) {
+               int64_t columns, size_t first, size_t last, bool blocks_of_pixels) {
   const DwconvS8Packed& p = *j.b;
   const DwconvS8Weights& s = p.shape();
   const int64_t element = s.out_f32 ? 4 : 1;
@@ -203,7 +248,12 @@ void run_piece(const DwconvS8Job& j, const Second& second, int64_t image, int64_
   r.columns = int32_t(columns);
   r.y_row = j.y_row, r.y_pixel = j.y_pixel;
   r.zp = j.zp, r.lo = j.lo, r.hi = j.hi;
-  for (size_t i = first; i < last; i++) {
+  if (blocks_of_pixels) {
+    r.x = in;
+    r.y = static_cast<uint8_t*>(j.y) + out;
+    run_dense(p, r, rows, columns);
+  }
+  for (size_t i = first; i < last && !blocks_of_pixels; i++) {
     const DwconvS8Packed::Block& b = p.blocks()[i];
     r.x = in + b.first;
     r.channels = b.channels;
@@ -223,16 +273,19 @@ void run_piece(const DwconvS8Job& j, const Second& second, int64_t image, int64_
   if (!j.z && !j.table) return;
   const int64_t c0 = p.blocks()[first].first;
   const int64_t channels = p.blocks()[last - 1].first + p.blocks()[last - 1].channels - c0;
+  // Dense pixels are one long row: no vector ends early.
+  const bool dense = channels == j.y_pixel && (!j.z || channels == j.z_pixel);
+  const int64_t n = dense ? 1 : columns, width = dense ? columns * channels : channels;
   for (int64_t k = 0; k < rows; k++) {
     uint8_t* to = static_cast<uint8_t*>(j.y) + out + k * j.y_row + c0;
     if (j.z) {
       const uint8_t* z = j.z + image * j.z_image + (y + k) * j.z_row + x * j.z_pixel + c0;
       if (p.fixed())
-        second.fixed->add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, columns, channels, j.add_fixed);
+        second.fixed->add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, n, width, j.add_fixed);
       else
-        second.eltwise->add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, columns, channels, j.add);
+        second.eltwise->add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, n, width, j.add);
     }
-    if (j.table) second.lut.bytes(to, j.y_pixel, to, j.y_pixel, columns, channels, j.table);
+    if (j.table) second.lut.bytes(to, j.y_pixel, to, j.y_pixel, n, width, j.table);
   }
 }
 
@@ -244,6 +297,7 @@ void dwconv_s8(Region& pool, Isa isa, const DwconvS8Job& job) {
                          lut_s8(isa)};
   for (size_t t = 0; t < p.taps().size(); t++)
     job.offsets[t] = p.taps()[t].row * job.x_row + p.taps()[t].column * job.x_pixel;
+  const bool blocks_of_pixels = runs_dense(job);
   const int64_t step = p.two_rows() ? 2 : 1;
   const int64_t row_units = (job.height + step - 1) / step, pieces = (job.width + kColumns - 1) / kColumns;
   const int64_t blocks = int64_t(p.blocks().size());
@@ -258,7 +312,7 @@ void dwconv_s8(Region& pool, Isa isa, const DwconvS8Job& job) {
       const int64_t line = u / blocks, first = u % blocks, last = std::min(blocks, first + end - u);
       const int64_t piece = line % pieces, y = line / pieces % row_units * step, image = line / pieces / row_units;
       run_piece(job, second, image, y, std::min(step, job.height - y), piece * kColumns,
-                std::min(kColumns, job.width - piece * kColumns), size_t(first), size_t(last));
+                std::min(kColumns, job.width - piece * kColumns), size_t(first), size_t(last), blocks_of_pixels);
       u += last - first;
     }
   });

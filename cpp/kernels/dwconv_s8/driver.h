@@ -39,12 +39,19 @@ class DwconvS8Packed {
     DwconvS8::RowFn row, last_row;
     size_t weights, side;  // offsets, in bytes and in elements
   };
+  // For dense pixels of few channels: a block of neighbouring pixels, and the kernels of a last one that is not full
+  // (null where the ISA has none).
+  struct Dense {
+    Block block;
+    DwconvS8::RowFn tail, last_tail;
+  };
   struct Tap {
     int32_t row, column;  // in input pixels, dilation included
   };
 
   bool two_rows() const { return kind_ == DwconvS8Kind::s1_two_rows; }
   const std::vector<Block>& blocks() const { return blocks_; }
+  const Dense* dense() const { return dense_.block.row ? &dense_ : nullptr; }
   const std::vector<Tap>& taps() const { return taps_; }  // of general blocks; a multiple of four
   const int8_t* weights(const Block& b) const { return weights_.as<int8_t>() + b.weights; }
   const int32_t* bias(const Block& b) const { return bias_.as<int32_t>() + b.side; }
@@ -60,12 +67,15 @@ class DwconvS8Packed {
  private:
   DwconvS8Kind kind_of(const DwconvS8Weights& w, const Block& b) const;
   void find_taps(const DwconvS8Weights& w);
+  DwconvS8::RowFn row_fn(DwconvS8Kind kind, const DwconvS8Weights& w, const Block& b, bool partial) const;
+  void find_dense(const DwconvS8Weights& w);
   void pack_block(const DwconvS8Weights& w, const Block& b);
 
   const DwconvS8* kernel_;
   DwconvS8Weights shape_;
   DwconvS8Kind kind_;  // of blocks whose weights are all s8
   std::vector<Block> blocks_;
+  Dense dense_ = {};
   std::vector<Tap> taps_;
   std::vector<int32_t> part_of_;  // which s8 part of a weight each tap multiplies
   bool fixed_;

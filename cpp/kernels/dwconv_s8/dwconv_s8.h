@@ -16,14 +16,16 @@
 namespace octavo {
 
 enum class DwconvS8Kind : int32_t {
-  s1_two_rows,  // 3 x 3, stride 1, rows y and y + 1
-  s1_one_row,   // 3 x 3, stride 1, the last row of an odd height
-  s2,           // 3 x 3, stride 2, one row
-  s1_wide,      // 3 x 3, stride 1, one row, weights that are sums of two s8 values
-  s2_wide,      // 3 x 3, stride 2, one row, such weights
-  s1_5x5,       // 5 x 5, stride 1, one row
-  s2_5x5,       // 5 x 5, stride 2, one row
-  general,      // any list of taps, one row
+  s1_two_rows,   // 3 x 3, stride 1, rows y and y + 1
+  s1_one_row,    // 3 x 3, stride 1, the last row of an odd height
+  s1_two_dense,  // the same for dense pixels of few channels: a block is several neighbouring pixels, a column the next
+  s1_one_dense,  // block; the weights repeat for each pixel
+  s2,            // 3 x 3, stride 2, one row
+  s1_wide,       // 3 x 3, stride 1, one row, weights that are sums of two s8 values
+  s2_wide,       // 3 x 3, stride 2, one row, such weights
+  s1_5x5,        // 5 x 5, stride 1, one row
+  s2_5x5,        // 5 x 5, stride 2, one row
+  general,       // any list of taps, one row
 };
 enum class DwconvS8Out : int32_t {
   u8_fast,  // packing proved |acc * m| < 2^31: the saturating packs do the clamping
@@ -50,7 +52,7 @@ struct DwconvS8Row {
   int32_t zp, lo, hi;
 };
 
-constexpr int kDwconvS8Kinds = 8, kDwconvS8Widths = 3;
+constexpr int kDwconvS8Kinds = 10, kDwconvS8Widths = 3;
 
 // Two families: dwconv_s8, and dwconv_s8_fixed, which ends in y = clamp(scaled_twice(acc, scale[c]) + zp, lo, hi)
 // (core/fixed.h) without a float (OCTAVO_FIXED; u8_fast only).

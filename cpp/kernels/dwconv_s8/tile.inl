@@ -130,6 +130,26 @@ __attribute__((noinline)) void row_s1(const DwconvS8Row& r) {
   }
 }
 
+// Blocks of neighbouring pixels: the taps are one pixel apart, outputs one block.
+template <class V, int NY, DwconvS8Out kOut, bool kPartial>
+__attribute__((noinline)) void row_s1_dense(const DwconvS8Row& r) {
+  const Requant<V> q(r);
+  const uint8_t* x = r.x;
+  uint8_t* y = static_cast<uint8_t*>(r.y);
+  const int64_t row = r.row, pixel = r.pixel;
+  for (int i = 0; i < r.columns; i++, x += V::kBytes, y += V::kBytes) {
+    Column<V> column[3];
+    OCTAVO_UNROLL
+    for (int c = 0; c < 3; c++) {
+      const uint8_t* p = x + c * pixel;
+      const auto r3 = NY == 2 ? load_pixel<V, kPartial>(p + 3 * row, r) : V::zero();
+      column[c] = interleave<V>(load_pixel<V, kPartial>(p, r), load_pixel<V, kPartial>(p + row, r),
+                                load_pixel<V, kPartial>(p + 2 * row, r), r3);
+    }
+    step3x3<V, 1, NY, 1, 1, kOut, kPartial>(column, r, q, y);
+  }
+}
+
 template <class V, int NW, DwconvS8Out kOut, bool kPartial>
 __attribute__((noinline)) void row_s2(const DwconvS8Row& r) {
   const Requant<V> q(r);
@@ -222,6 +242,10 @@ struct Rows {
       return row_s1<V, 2, 1, kOut, kPartial>;
     else if constexpr (kKind == DwconvS8Kind::s1_one_row)
       return row_s1<V, 1, 1, kOut, kPartial>;
+    else if constexpr (kKind == DwconvS8Kind::s1_two_dense)
+      return row_s1_dense<V, 2, kOut, kPartial>;
+    else if constexpr (kKind == DwconvS8Kind::s1_one_dense)
+      return row_s1_dense<V, 1, kOut, kPartial>;
     else if constexpr (kKind == DwconvS8Kind::s2)
       return row_s2<V, 1, kOut, kPartial>;
     else if constexpr (kKind == DwconvS8Kind::s1_wide)
@@ -250,6 +274,9 @@ struct Rows<void> {
 #define OCTAVO_DW_OUT(kind, out) \
   {OCTAVO_DW_WIDTH(W64, kind, out), OCTAVO_DW_WIDTH(W32, kind, out), OCTAVO_DW_WIDTH(W16, kind, out)}
 #define OCTAVO_DW_KIND(kind) {OCTAVO_DW_OUT(kind, u8_fast), OCTAVO_DW_OUT(kind, u8_safe), OCTAVO_DW_OUT(kind, f32)}
-#define OCTAVO_DW_TABLE                                                                                      \
-  {OCTAVO_DW_KIND(s1_two_rows), OCTAVO_DW_KIND(s1_one_row), OCTAVO_DW_KIND(s2),     OCTAVO_DW_KIND(s1_wide), \
-   OCTAVO_DW_KIND(s2_wide),     OCTAVO_DW_KIND(s1_5x5),     OCTAVO_DW_KIND(s2_5x5), OCTAVO_DW_KIND(general)}
+#define OCTAVO_DW_TABLE                                                                       \
+  {                                                                                           \
+      OCTAVO_DW_KIND(s1_two_rows),  OCTAVO_DW_KIND(s1_one_row), OCTAVO_DW_KIND(s1_two_dense), \
+      OCTAVO_DW_KIND(s1_one_dense), OCTAVO_DW_KIND(s2),         OCTAVO_DW_KIND(s1_wide),      \
+      OCTAVO_DW_KIND(s2_wide),      OCTAVO_DW_KIND(s1_5x5),     OCTAVO_DW_KIND(s2_5x5),       \
+      OCTAVO_DW_KIND(general)}

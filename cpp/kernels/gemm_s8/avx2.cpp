@@ -96,8 +96,8 @@ void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t, i
 }
 
 constexpr GemmS8 kTable = {
-    "avx2",   kLanes,    2,        true, false, 60000, 2, {6, 6}, {6, 6}, {{OCTAVO_TILES_6(1)}, {OCTAVO_TILES_6(2)}},
-    add_rows, pack_rows, sum_rows,
+    "avx2", kLanes,    2,        true, false, 60000, 2, {6, 6}, {6, 6}, {{OCTAVO_TILES_6(1)}, {OCTAVO_TILES_6(2)}},
+    {},     pack_rows, sum_rows,
 };
 
 }  // namespace

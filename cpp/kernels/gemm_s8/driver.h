@@ -11,6 +11,7 @@
 #include "core/types.h"
 #include "kernels/eltwise_f32/eltwise_f32.h"
 #include "kernels/eltwise_fixed/eltwise_fixed.h"
+#include "kernels/eltwise_s8/eltwise_s8.h"
 #include "kernels/gemm_s8/gemm_s8.h"
 #include "kernels/lut_s8/lut_s8.h"
 
@@ -90,8 +91,9 @@ struct GemmS8Epilogue {
   int32_t zp = 0, lo = 0, hi = 255;
   // u8: then the residual, then the table.
   const uint8_t* z = nullptr;
-  GemmS8Add add = {};
-  bool once = false;  // fixed scheme: rounded once
+  AddS8Params add = {};
+  const EltwiseS8* adder = nullptr;  // adds z
+  bool once = false;                 // fixed scheme: rounded once
   const EltwiseFixed* fixed = nullptr;
   AddFixedParams add_fixed = {};  // with `fixed`: in place of add
   const uint8_t* table = nullptr;

@@ -57,4 +57,3 @@ OCTAVO_INLINE void store_tile(VI (&acc)[MR][NR], const GemmS8Tile& t) {
 }
 
 // Second passes are eltwise_fixed's.
-constexpr decltype(nullptr) add_rows = nullptr;

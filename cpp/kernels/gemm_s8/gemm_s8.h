@@ -61,14 +61,6 @@ struct GemmS8Tile {
   bool again;
 };
 
-// y = clamp(rne(fl(fl(fl((y - za) * sa) + fl((z - zb) * sb)) / sy)) + zp, lo, hi)
-struct GemmS8Add {
-  int32_t za, zb, zp, lo, hi;
-  float sa, sb, sy;
-  float c = 0;  // with `ratio`: core/arith.h, quantized_add
-  bool ratio = false, inner_a = false;
-};
-
 constexpr int kGemmS8MaxRows = 14;
 constexpr int kGemmS8Work = 24 << 10;
 constexpr int kGemmS8MaxVectors = 4;
@@ -85,12 +77,13 @@ struct GemmS8 {
   bool flips;           // the kernel multiplies x - 128: packing adds 128 * sum(w) to the bias
   int32_t macs_per_us;  // rough, for cutting chunks
   int32_t max_vectors;
-  int32_t rows[kGemmS8MaxVectors];      // preferred tile height for each nr (index nr - 1)
+  int32_t rows[kGemmS8MaxVectors];      // preferred tile height for each nr (index nr - 1); all the same if `wide`
   int32_t max_rows[kGemmS8MaxVectors];  // heights 1 .. max_rows exist; never rises with nr
   using TileFn = void (*)(const GemmS8Tile&);
   TileFn tile[kGemmS8MaxVectors][kGemmS8MaxRows];
-  // Second passes over a finished tile while it is in L1.
-  void (*add)(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t rows, int64_t cols, const GemmS8Add& p);
+  // The same for panels of two and three vectors whose last one is at most half full; null: the ISA gains nothing by
+  // it.
+  TileFn half_tile[2][kGemmS8MaxRows];
   // One panel of nr vectors (any, where max_vectors is 4; else max_vectors) from k rows of bytes: b[k * ldb + n] xor
   // flip, `cols` columns, in their natural order or in that of u8 outputs; and the sums of the packed s8 values of each
   // column in the panel's order.

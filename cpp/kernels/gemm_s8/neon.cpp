@@ -69,8 +69,8 @@ void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t, i
 }
 
 constexpr GemmS8 kTable = {
-    "neon",   kLanes,    1,        false, false, 6000, 2, {8, 8}, {8, 8}, {{OCTAVO_TILES_8(1)}, {OCTAVO_TILES_8(2)}},
-    add_rows, pack_rows, sum_rows,
+    "neon", kLanes,    1,        false, false, 6000, 2, {8, 8}, {8, 8}, {{OCTAVO_TILES_8(1)}, {OCTAVO_TILES_8(2)}},
+    {},     pack_rows, sum_rows,
 };
 
 }  // namespace

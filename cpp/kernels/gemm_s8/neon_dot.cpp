@@ -9,6 +9,7 @@ namespace {
 
 inline VB gemm_input(VB x) { return xor_b(x, set1_b(0x80)); }
 inline __attribute__((always_inline)) void gemm_dot(VI& acc, VB x, VB w) { dot_signed(acc, x, w); }
+inline __attribute__((always_inline)) void gemm_dot_half(VI& acc, VB x, VB w) { gemm_dot(acc, x, w); }
 inline __attribute__((always_inline)) void gemm_dot_from(VI& acc, VB x, const uint8_t* w) {
   gemm_dot(acc, x, load_b(w));
 }
@@ -26,7 +27,7 @@ constexpr GemmS8 kTable = {
     {8, 8, 8, 6},
     {8, 8, 8, 6},
     {{OCTAVO_TILES_8(1)}, {OCTAVO_TILES_8(2)}, {OCTAVO_TILES_8(3)}, {OCTAVO_TILES_6(4)}},
-    add_rows,
+    {},
     pack_rows,
     sum_rows,
 };

@@ -11,17 +11,10 @@
 namespace octavo {
 namespace {
 
-// Vectors of columns in a panel: wide ones read fewer inputs for each product, narrow ones waste fewer columns and
-// leave room for tall tiles, which a small K needs to hide the epilogue.
-int32_t choose_vectors(const GemmS8& kernel, int64_t n, int64_t k) {
-  const int64_t lanes = kernel.lanes, most = kernel.max_vectors;
-  const int64_t needed = (n + lanes - 1) / lanes;
-  if (needed <= 1) return 1;
-  if (most < 4) return int32_t(std::min(most, needed));
-  if (n % (4 * lanes) == 0) return 4;
-  if (needed == 3 || (n % (3 * lanes) == 0 && k <= 64)) return 3;
-  if (n > 16 * lanes) return 4;
-  return 2;
+// Vectors of columns in a panel: wide ones read fewer inputs for each product and their packs fill whole vectors; the
+// last panel takes what is left.
+int32_t choose_vectors(const GemmS8& kernel, int64_t n) {
+  return int32_t(std::clamp<int64_t>((n + kernel.lanes - 1) / kernel.lanes, 1, kernel.max_vectors));
 }
 
 int32_t weight_at(const GemmS8Weights& w, int64_t i) {
@@ -120,7 +113,7 @@ GemmS8Packed GemmS8Packed::layout(const GemmS8* kernel, int64_t n, int64_t k, bo
   p.kernel = kernel;
   p.k = k;
   p.groups = int32_t((k + 3) / 4);
-  p.nr = kernel->max_vectors < 4 ? kernel->max_vectors : choose_vectors(*kernel, n, k);
+  p.nr = kernel->max_vectors < 4 ? kernel->max_vectors : choose_vectors(*kernel, n);
   p.set_layout(n);
   if (kernel->max_vectors < 4) {  // their run-time packing fills whole panels only
     p.tail_nr_ = p.nr;
@@ -136,7 +129,7 @@ GemmS8Packed::GemmS8Packed(const GemmS8* kernel_table, const GemmS8Weights& w) :
   natural = w.natural;
   k = w.segments * w.segment_length;
   groups = int32_t((w.segment_length + 3) / 4);
-  nr = choose_vectors(*kernel, w.n, k);
+  nr = choose_vectors(*kernel, w.n);
   set_layout(w.n);
   find_extras(w);
   weights_ = Buffer(bytes, true);

@@ -8,6 +8,7 @@ namespace {
 
 inline VB gemm_input(VB x) { return x; }
 inline __attribute__((always_inline)) void gemm_dot(VI& acc, VB x, VB w) { dot(acc, x, w); }
+inline __attribute__((always_inline)) void gemm_dot_half(VI& acc, VB x, VB w) { gemm_dot(acc, x, w); }
 inline __attribute__((always_inline)) void gemm_dot_from(VI& acc, VB x, const uint8_t* w) {
   gemm_dot(acc, x, load_b(w));
 }
@@ -25,7 +26,7 @@ constexpr GemmS8 kTable = {
     {4, 4, 4, 4},
     {4, 4, 4, 4},
     {{OCTAVO_TILES_4(1)}, {OCTAVO_TILES_4(2)}, {OCTAVO_TILES_4(3)}, {OCTAVO_TILES_4(4)}},
-    add_rows,
+    {},
     pack_rows,
     sum_rows,
 };

@@ -144,7 +144,8 @@ OCTAVO_INLINE const uint8_t* extra_at(const GemmS8Tile& t, int e) {
 }
 
 #ifndef OCTAVO_GEMM_S8_OWN_TILE
-template <int MR, int NR>
+// kHalf: the upper half of the last vector holds no column.
+template <int MR, int NR, bool kHalf>
 OCTAVO_INLINE void multiply_group(VI (&acc)[MR][NR], const uint8_t* a, int64_t lda, const uint8_t* b) {
   // The largest tile has no register left for the last vector of weights: it stays in memory, for no accumulator must.
   constexpr int kHeld = MR * NR + NR + 1 > 32 ? NR - 1 : NR;
@@ -155,12 +156,17 @@ OCTAVO_INLINE void multiply_group(VI (&acc)[MR][NR], const uint8_t* a, int64_t l
   for (int i = 0; i < MR; i++) {
     const VB x = gemm_input(set1_4(a + i * lda));
     OCTAVO_UNROLL
-    for (int j = 0; j < kHeld; j++) gemm_dot(acc[i][j], x, w[j]);
+    for (int j = 0; j < kHeld; j++) {
+      if (kHalf && j == NR - 1)
+        gemm_dot_half(acc[i][j], x, w[j]);
+      else
+        gemm_dot(acc[i][j], x, w[j]);
+    }
     if (kHeld < NR) gemm_dot_from(acc[i][NR - 1], x, b + (NR - 1) * kBytes);
   }
 }
 
-template <int MR, int NR>
+template <int MR, int NR, bool kHalf = false>
 __attribute__((noinline)) void tile(const GemmS8Tile& t) {
   VI acc[MR][NR];
   start_tile<MR, NR>(acc, t);
@@ -172,11 +178,11 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
     for (int s = 0; s < t.inner; s++, inner += t.segment_inner) {
       const uint8_t* a = inner;
 #pragma GCC unroll 1
-      for (int k = 0; k < t.groups; k++, a += 4, b += kBytes * NR) multiply_group<MR, NR>(acc, a, lda, b);
+      for (int k = 0; k < t.groups; k++, a += 4, b += kBytes * NR) multiply_group<MR, NR, kHalf>(acc, a, lda, b);
     }
   }
 #pragma GCC unroll 1
-  for (int e = 0; e < t.extras; e++, b += kBytes * NR) multiply_group<MR, NR>(acc, extra_at(t, e), lda, b);
+  for (int e = 0; e < t.extras; e++, b += kBytes * NR) multiply_group<MR, NR, kHalf>(acc, extra_at(t, e), lda, b);
   store_tile<MR, NR>(acc, t);
 }
 
@@ -236,43 +242,15 @@ void sum_rows(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* s
   }
 }
 
-#ifndef OCTAVO_FIXED
-void add_rows(uint8_t* y, int64_t ldy, const uint8_t* z, int64_t ldz, int64_t rows, int64_t cols, const GemmS8Add& p) {
-  const VI za = set1_i(p.za), zb = set1_i(p.zb);
-  const VF sa = set1_f(p.sa), sb = set1_f(p.sb), sy = set1_f(p.sy), c = set1_f(p.c);
-  const VF low = set1_f(float(p.lo - p.zp)), high = set1_f(float(p.hi - p.zp));
-  const VH zp = set1_h(int16_t(p.zp));
-  for (int64_t r = 0; r < rows; r++, y += ldy, z += ldz)
-    for (int64_t n = 0; n < cols; n += kBytes) {
-      const int left = cols - n < kBytes ? int(cols - n) : kBytes;
-      VI a[4], b[4];
-      widen(left == kBytes ? load_b(y + n) : load_b(y + n, left), a[0], a[1], a[2], a[3]);
-      widen(left == kBytes ? load_b(z + n) : load_b(z + n, left), b[0], b[1], b[2], b[3]);
-      OCTAVO_UNROLL
-      for (int j = 0; j < 4; j++) {
-        const VF u = to_f(sub_i(a[j], za)), v = to_f(sub_i(b[j], zb));
-        VF sum;
-        if (!p.ratio)
-          sum = div_f(add_f(mul_f(u, sa), mul_f(v, sb)), sy);
-        else if (p.inner_a)
-          sum = fma_f(v, sb, fma_f(u, sa, c));
-        else
-          sum = fma_f(u, sa, fma_f(v, sb, c));
-        a[j] = to_i(max_f(min_f(zero_nan(sum), high), low));
-      }
-      const VB out = packus16(adds16(packs32(a[0], a[1]), zp), adds16(packs32(a[2], a[3]), zp));
-      if (left == kBytes)
-        store_b(y + n, out);
-      else
-        store_b(y + n, out, left);
-    }
-}
-
-#endif
-
 #define OCTAVO_TILES_4(NR) tile<1, NR>, tile<2, NR>, tile<3, NR>, tile<4, NR>
 #define OCTAVO_TILES_6(NR) OCTAVO_TILES_4(NR), tile<5, NR>, tile<6, NR>
 #define OCTAVO_TILES_7(NR) OCTAVO_TILES_6(NR), tile<7, NR>
 #define OCTAVO_TILES_8(NR) OCTAVO_TILES_7(NR), tile<8, NR>
 #define OCTAVO_TILES_9(NR) OCTAVO_TILES_8(NR), tile<9, NR>
+#define OCTAVO_HALF_TILES_4(NR) tile<1, NR, true>, tile<2, NR, true>, tile<3, NR, true>, tile<4, NR, true>
+#define OCTAVO_HALF_TILES_9(NR) \
+  OCTAVO_HALF_TILES_4(NR), tile<5, NR, true>, tile<6, NR, true>, tile<7, NR, true>, tile<8, NR, true>, tile<9, NR, true>
+#define OCTAVO_HALF_TILES_14(NR)                                                                           \
+  OCTAVO_HALF_TILES_9(NR), tile<10, NR, true>, tile<11, NR, true>, tile<12, NR, true>, tile<13, NR, true>, \
+      tile<14, NR, true>
 #define OCTAVO_TILES_14(NR) OCTAVO_TILES_9(NR), tile<10, NR>, tile<11, NR>, tile<12, NR>, tile<13, NR>, tile<14, NR>
