@@ -42,6 +42,7 @@ PYTHON_FLOORS = [
         "onnx_gradient",
         "onnx_upgrade",
         "onnx_control",
+        "onnx_functions",
         "onnx_qoperator",
         "onnx_parts",
     },
@@ -54,6 +55,7 @@ PYTHON_FLOORS = [
 ONNX_IMPORTERS = {
     "onnx_import.py",
     "onnx_export.py",
+    "onnx_functions.py",
     "onnx_qoperator.py",
     "onnx_step.py",
     "onnx_expansion.py",

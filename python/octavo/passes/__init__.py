@@ -13,6 +13,7 @@ from octavo.passes.block_quantized import read_block_quantized
 from octavo.passes.codebooks import read_codebooks
 from octavo.passes.complete_shapes import complete_shapes
 from octavo.passes.dynamic_quantization import fuse_dynamic_quantization
+from octavo.passes.expand_functions import expand_functions
 from octavo.passes.fold_batch_norm import fold_batch_norm
 from octavo.passes.fold_constants import fold_constants
 from octavo.passes.fold_dequantize import fold_dequantize, fold_restores
@@ -34,10 +35,9 @@ Pass = Callable[[Graph], None]
 
 # Constants, shapes, batch normalization: for every mode.
 CANONICAL: list[Pass] = [
+    expand_functions,
     read_block_quantized,
     read_codebooks,
-    fold_constants,
-    complete_shapes,
     fold_constants,
     widen_floats,
     fold_constants,

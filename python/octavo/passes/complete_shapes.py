@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from octavo.ir import Graph, Node, Shape
+from octavo.ir import PLAN, Graph, Node, Shape
+from octavo.onnx_functions import infer_node
 from octavo.passes.match import broadcast_shape, ints
 
 SAME_AS_INPUT = {
@@ -26,14 +27,23 @@ REDUCE = {f"Reduce{fn}" for fn in ("Mean", "Sum", "Max", "Min", "Prod", "L1", "L
 def complete_shapes(graph: Graph) -> None:
     """Gives a shape (at least a rank) and a dtype to values without, where their node's inputs tell."""
     for node in graph.nodes:
-        for k, name in enumerate(node.outputs):
-            if not name or node.domain != "":
-                continue
-            value = graph.values[name]
-            if value.shape is None:
-                value.shape = shape_of(graph, node, k)
-            if value.dtype is None:
-                value.dtype = dtype_of(graph, node)
+        complete(graph, node)
+
+
+def complete(graph: Graph, node: Node) -> None:
+    """The same for one node's outputs: by onnx's shape inference, then by the rules of this file."""
+    if node.domain == PLAN:
+        return
+    if any(graph.dtype(name) is None or graph.shape(name) is None for name in node.outputs if name):
+        infer_node(graph, node)
+    for k, name in enumerate(node.outputs):
+        if not name or node.domain != "":
+            continue
+        value = graph.values[name]
+        if value.shape is None:
+            value.shape = shape_of(graph, node, k)
+        if value.dtype is None:
+            value.dtype = dtype_of(graph, node)
 
 
 def dtype_of(graph: Graph, node: Node) -> np.dtype | None:
@@ -79,8 +89,10 @@ def shape_of(graph: Graph, node: Node, k: int) -> Shape | None:
             return unknown(len(x))
         try:
             gone = ints(graph, node, "axes", 1)
-        except LookupError:
-            return None
+        except LookupError:  # as many axes go as there are, at least one
+            count = graph.shape(node.inputs[1])
+            known = count is not None and len(count) == 1 and isinstance(count[0], int) and count[0] > 0
+            return unknown(len(x) - int(count[0])) if known else None  # type: ignore[index,arg-type]
         return x if not gone and node.attrs.get("noop_with_empty_axes", 0) else unknown(len(x) - len(gone or x))
     if node.op == "Flatten":
         return (None, None)

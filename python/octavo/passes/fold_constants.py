@@ -6,6 +6,7 @@ import numpy as np
 
 from octavo.ir import Graph, Node
 from octavo.onnx_step import evaluate
+from octavo.passes.complete_shapes import complete
 
 # Movement, integers, and + - * / sqrt: IEEE 754 fixes their results. Transcendental functions stay run-time steps.
 EXACT = {
@@ -24,10 +25,12 @@ def fold_constants(graph: Graph) -> None:
     """Node over constants => constant. Shape of a value with static dimensions => constant.
 
     Kept: operators outside EXACT, DequantizeLinear (weights stay integers), results much larger than their inputs.
+    Ranks and dtypes are completed on the way, since they decide what is a constant and the other way round.
     """
     for node in list(graph.nodes):
         if node.domain != "" or len([o for o in node.outputs if o]) == 0:
             continue
+        complete(graph, node)
         arrays = static_shape(graph, node)
         if arrays is None:
             arrays = fold(graph, node)

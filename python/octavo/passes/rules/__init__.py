@@ -4,9 +4,10 @@ A rule emits plan nodes through its Context, or raises Refuse with the reason wh
 """
 
 from octavo.passes.context import Rule
-from octavo.passes.rules import functions, movement, normalization, products, quantization, windows
+from octavo.passes.rules import composed, functions, movement, normalization, products, quantization, windows
 
 RULES: dict[str, Rule] = {
+    **composed.RULES,
     **functions.RULES,
     **products.RULES,
     **windows.RULES,

@@ -55,11 +55,10 @@ def binary(c: Context) -> None:
         allowed = {F32, S32, S64} if fn in ("Pow", "Mod") else {F32}
     if a != b or a not in allowed:
         raise Refuse(f"the core does not compute {fn} of {a} and {b}")
-    if (fn == "Mod" and c.attr("fmod", 0) and a != F32) or (fn == "Mod" and a == F32 and not c.attr("fmod", 0)):
-        raise Refuse("the core has fmod for floats and the floor remainder for integers only")
     if "axis" in c.node.attrs or "broadcast" in c.node.attrs:
         raise Refuse("its broadcasting is that of operator sets before 7")
-    c.emit("Binary", [c.x, c.node.inputs[1]], {"fn": fn})
+    fmod = {"fmod": 1} if fn == "Mod" and c.attr("fmod", 0) else {}
+    c.emit("Binary", [c.x, c.node.inputs[1]], {"fn": fn, **fmod})
 
 
 def variadic(c: Context) -> None:
@@ -100,7 +99,7 @@ def cast(c: Context) -> None:
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("Relu", "LeakyRelu", "Elu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "Exp",
-         "Log", "Sqrt", "Swish", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Softplus", "Sign", "Sin", "Cos",
+         "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Softplus", "Sign", "Sin", "Cos",
          "Not"),
         elementwise,
     ),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from octavo.ir import plan_node
-from octavo.passes.context import F32, S8, S32, S64, U8, Context, Refuse, Rule
+from octavo.passes.context import F32, S32, S64, Context, Refuse, Rule
 from octavo.passes.match import ints, normal_axes
 
 
@@ -31,6 +31,8 @@ def same(*keep: str) -> Callable[[Context], None]:
 
 def axes_op(c: Context) -> None:
     """Squeeze, Unsqueeze: axes as attribute when they are known."""
+    if "axes" not in c.node.attrs and c.node.input(1) and c.graph.const(c.node.inputs[1]) is None:
+        return c.emit(c.node.op, list(c.node.inputs))
     axes = ints(c.graph, c.node, "axes", 1)
     rank = c.rank() if c.node.op == "Squeeze" else c.graph.rank(c.y)
     if rank is None:
@@ -69,9 +71,12 @@ def pad(c: Context) -> None:
 
 def split(c: Context) -> None:
     axis = normal_axes([int(c.attr("axis", 0))], c.rank())[0]
-    sizes = ints(c.graph, c.node, "split", 1)
     if not all(c.node.outputs):
         raise Refuse("one of its outputs is absent")
+    if "split" not in c.node.attrs and c.node.input(1) and c.graph.const(c.node.inputs[1]) is None:
+        inputs = list(c.node.inputs)
+        return c.patch.nodes.append(plan_node("Split", inputs, c.node.outputs, c.node.name, {"axis": axis}))
+    sizes = ints(c.graph, c.node, "split", 1)
     parts, shape = len(c.node.outputs), c.graph.shape(c.x)
     length = shape[axis] if shape is not None else None
     attrs: dict[str, Any] = {"axis": axis, "num_outputs": parts}
@@ -100,8 +105,20 @@ def depth_to_space(c: Context) -> None:
     if c.node.op == "DepthToSpace":
         attrs["mode"] = c.attr("mode", "DCR")
     elif c.attr("mode", "DCR") != "DCR":
-        raise Refuse("mode CRD")
+        return space_to_depth_crd(c)
     c.emit(c.node.op, [c.x], attrs)
+
+
+def space_to_depth_crd(c: Context) -> None:
+    """[N, C, H, W] => [N, C, h, b, w, b] => [N, C, b, b, h, w] => [N, C * b * b, h, w]"""
+    b, shape = int(c.attr("blocksize", 0)), c.graph.shape(c.x)
+    if shape is None or any(not isinstance(d, int) for d in shape[1:]) or b < 1:
+        raise Refuse("mode CRD of sizes known only at run time")
+    _, ch, h, wd = shape
+    dims = [0, ch, h // b, b, wd // b, b]  # type: ignore[operator]
+    cut = c.patch.emit("Reshape", [c.x, c.const_ints(dims, "cut")], c.dtype(), (shape[0], *dims[1:]))  # type: ignore[arg-type]
+    turned = c.patch.transpose(cut, [0, 1, 3, 5, 2, 4])
+    c.emit("Reshape", [turned, c.const_ints([0, ch * b * b, h // b, wd // b], "whole")])  # type: ignore[operator,list-item]
 
 
 def concat(c: Context) -> None:
@@ -121,9 +138,10 @@ def gather(c: Context) -> None:
 
 
 def arg(c: Context) -> None:
-    if c.dtype() not in (F32, S32, S64, U8, S8) or c.attr("select_last_index", 0):
-        raise Refuse("select_last_index, or an unusual type")
-    c.emit(c.node.op, [c.x], {"axis": int(c.attr("axis", 0)), "keepdims": int(c.attr("keepdims", 1))})
+    if c.dtype() == np.bool_:
+        raise Refuse("the core does not order booleans")
+    last = {"select_last_index": 1} if c.attr("select_last_index", 0) else {}
+    c.emit(c.node.op, [c.x], {"axis": int(c.attr("axis", 0)), "keepdims": int(c.attr("keepdims", 1)), **last})
 
 
 def range_op(c: Context) -> None:

@@ -30,13 +30,8 @@ def layer_normalization(c: Context) -> None:
     c.emit("LayerNormalization", list(c.node.inputs), {"axis": axis, "epsilon": float(c.attr("epsilon", 1e-5))})
 
 
-def batch_normalization(c: Context) -> None:
-    raise Refuse("training mode, or statistics computed at run time")
-
-
 RULES: dict[str, Rule] = {
     "Softmax": softmax,
     "LogSoftmax": softmax,
     "LayerNormalization": layer_normalization,
-    "BatchNormalization": batch_normalization,
 }  # fmt: skip

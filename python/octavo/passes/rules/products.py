@@ -101,9 +101,20 @@ def matmul(c: Context) -> None:
     if b is not None and b.ndim == 2 and c.rank() >= 1:
         packed = c.graph.new_const(c.node.inputs[1], np.ascontiguousarray(b if c.attr("trans_b", 0) else b.T))
         return c.emit("MatMul", [c.x, packed], {"trans_b": 1, **literal(c)})
-    if min(c.rank(0), c.rank(1)) < 2:
-        raise Refuse("the core multiplies matrices, not run-time vectors")
-    c.emit("MatMul", [c.x, c.node.inputs[1]], literal(c))
+    vectors = [c.rank(k) < 2 for k in (0, 1)]
+    if not any(vectors):
+        return c.emit("MatMul", [c.x, c.node.inputs[1]], literal(c))
+    # A vector is a matrix of one row (or one column) whose axis goes again afterwards.
+    sides = [c.x, c.node.inputs[1]]
+    for k in (0, 1):
+        if vectors[k]:
+            (n,) = c.graph.shape(sides[k]) or (None,)
+            shape = (1, n) if k == 0 else (n, 1)
+            sides[k] = c.patch.emit("Unsqueeze", [sides[k]], F32, shape, {"axes": [k]})
+    rank = max(c.graph.rank(side) or 0 for side in sides)
+    product = c.patch.emit("MatMul", sides, F32, (None,) * rank, literal(c))
+    gone = [rank - 2 + k for k in (0, 1) if vectors[k]]
+    c.emit("Squeeze", [product], {"axes": gone})
 
 
 def gemm(c: Context) -> None:

@@ -79,11 +79,15 @@ def resize(c: Context) -> None:
         others = [resize_input(c, sizes, axes, perm)]
     else:
         const = c.graph.const(scales) if scales else np.array(c.attr("scales", []), np.float32)
-        if const is None or const.size != len(axes):
-            raise Refuse("its scales are computed at run time")
-        whole = np.ones(rank, np.float32)
-        whole[axes] = const
-        others = ["", c.graph.new_const(f"{c.y}/scales", whole[perm])]
+        if const is not None and const.size == len(axes):
+            whole = np.ones(rank, np.float32)
+            whole[axes] = const
+            others = ["", c.graph.new_const(f"{c.y}/scales", whole[perm])]
+        elif const is None and axes == list(range(rank)):
+            index = c.graph.new_const(f"{c.y}/perm", np.array(perm, np.int64))
+            others = ["", c.patch.emit("Gather", [scales, index], F32, (rank,), {"axis": 0})]
+        else:
+            raise Refuse("its scales are computed at run time for some axes only")
     shape = c.graph.shape(c.y)
     if shape is None:
         raise Refuse("its output's rank is not known")

@@ -1,0 +1,110 @@
+"""ONNX operators without a plan operator of their own: the onnx package's node tests run on the core alone.
+
+Every case of an operator below must give ONNX's values without a Python step, and the same bytes on every ISA level,
+with one thread and two, optimised or not.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import octavo
+from one_step import NUMBERS, RUNS
+
+# Operator -> words in the names of cases it does not run natively (types or forms the core does not have).
+OPERATORS: dict[str, tuple[str, ...]] = {
+    "Attention": ("16", "softmax_precision", "local_window"),
+    "BlackmanWindow": (),
+    "CenterCropPad": (),
+    "Dropout": ("training_dropout",),
+    "EyeLike": (),
+    "GroupNormalization": (),
+    "HammingWindow": (),
+    "HannWindow": (),
+    "Hardmax": (),
+    "InstanceNormalization": (),
+    "IsInf": (),
+    "IsNaN": (),
+    "LayerNormalization": (),
+    "LRN": (),
+    "LpNormalization": (),
+    "LpPool": ("3d", "1d_default_"),
+    "Mean": (),
+    "MeanVarianceNormalization": (),
+    "Mod": ("float16", "float64", "int8", "int16", "uint32", "uint64"),
+    "NegativeLogLikelihoodLoss": (),
+    "OneHot": (),
+    "ReduceLogSum": (),
+    "RMSNormalization": (),
+    "ReverseSequence": (),
+    "RotaryEmbedding": (),
+    "SoftmaxCrossEntropyLoss": (),
+    "SpaceToDepth": (),
+    "Split": (),
+    "Squeeze": (),
+    "SwiGLU": ("16",),
+    "Trilu": (),
+    "Unsqueeze": (),
+}
+
+HELD = set(NUMBERS.values())  # dtypes of the core
+
+
+@cache
+def cases() -> list[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        return list(collect_testcases(None))
+
+
+def cases_of(op: str) -> Iterator[Any]:
+    for case in cases():
+        mine = [node.op_type for node in case.model.graph.node] == [op]
+        held = all(v.type.tensor_type.elem_type in HELD for v in [*case.model.graph.input, *case.model.graph.output])
+        if mine and held and not any(word in case.name for word in OPERATORS[op]):
+            yield case
+
+
+def array(proto: Any) -> np.ndarray:
+    return numpy_helper.to_array(proto) if isinstance(proto, onnx.TensorProto) else np.asarray(proto)
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+def test_node_tests_run_on_the_core(op: str) -> None:
+    found = list(cases_of(op))
+    assert found, f"onnx has no node test of {op} alone"
+    for case in found:
+        names = [i.name for i in case.model.graph.input]
+        sessions = [octavo.Session(case.model, isa=isa, threads=threads) for isa, threads in RUNS]
+        assert not sessions[0].python_steps, (case.name, sessions[0].python_steps)
+        sessions.append(octavo.Session(case.model, optimize=False))
+        for inputs, outputs in case.data_sets:
+            feeds = dict(zip(names, map(array, inputs)))
+            first = sessions[0].run(None, feeds)
+            for got, want in zip(first, map(array, outputs), strict=True):
+                assert got.dtype == want.dtype and got.shape == want.shape, case.name
+                np.testing.assert_allclose(got, want, rtol=case.rtol, atol=max(case.atol, 1e-6), err_msg=case.name)
+            for session in sessions[1:]:
+                for got, want in zip(session.run(None, feeds), first, strict=True):
+                    np.testing.assert_array_equal(got, want, err_msg=case.name)  # NaN payloads are open
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_global_lp_pool(p: int) -> None:
+    node = onnx.helper.make_node("GlobalLpPool", ["x"], ["y"], p=p)
+    info = [onnx.helper.make_tensor_value_info(n, 1, [2, 3, "h", "w"]) for n in "xy"]
+    session = octavo.Session(onnx.helper.make_model(onnx.helper.make_graph([node], "g", info[:1], info[1:])))
+    assert not session.python_steps
+    x = np.random.default_rng(p).standard_normal((2, 3, 5, 7), np.float32)
+    want = (np.abs(x.astype(np.float64)) ** p).sum((2, 3), keepdims=True) ** (1 / p)
+    np.testing.assert_allclose(session.run(None, [x])[0], want, rtol=1e-5)
