@@ -135,6 +135,17 @@ double exp_exact(double x) {
   return (1.0 + expm1_small(r)) * pow2(half) * pow2(i - half);
 }
 
+// 2 atanh(s) = log((1 + s) / (1 - s)) for |s| <= 0.1716
+static double log_of_ratio(double s) {
+  const double t = s * s;
+  double p = 1.0 / 25.0;
+  for (int k = 23; k >= 3; k -= 2) p = std::fma(p, t, 1.0 / k);
+  return std::fma(2.0 * s * t, p, 2.0 * s);
+}
+
+// log(1 + y) for y >= 0
+static double log1p_positive(double y) { return y < 0.4 ? log_of_ratio(y / (2.0 + y)) : log_exact(1.0 + y); }
+
 double log_exact(double x) {
   if (!(x > 0.0)) return x == 0.0 ? -kInf : kNaN;
   if (x == kInf) return x;
@@ -144,10 +155,7 @@ double log_exact(double x) {
     m *= 2.0;
     e--;
   }
-  const double s = (m - 1.0) / (m + 1.0), t = s * s;
-  double p = 1.0 / 25.0;
-  for (int k = 23; k >= 3; k -= 2) p = std::fma(p, t, 1.0 / k);
-  const double l = std::fma(2.0 * s * t, p, 2.0 * s);
+  const double l = log_of_ratio((m - 1.0) / (m + 1.0));
   return std::fma(double(e), 0x1.62e42feep-1, std::fma(double(e), 0x1.a39ef35793c76p-33, l));
 }
 
@@ -197,6 +205,65 @@ double pow_exact(double x, double y) {
     r = exp_exact(y * log_exact(a));
   }
   return negative ? -r : r;
+}
+
+// atan by halving: atan(x) = 2 atan(x / (1 + sqrt(1 + x^2))), twice, then Taylor.
+double atan_exact(double x) {
+  if (!(x == x) || x == 0.0) return x;
+  const double a = std::fabs(x);
+  double t = a > 1.0 ? 1.0 / a : a;
+  for (int k = 0; k < 2; k++) t = t / (1.0 + std::sqrt(std::fma(t, t, 1.0)));
+  const double s = t * t;  // at most tan(pi/16)^2 = 0.0396
+  double p = -1.0 / 23.0;
+  for (int k = 21; k >= 3; k -= 2) p = std::fma(p, s, (k & 2 ? -1.0 : 1.0) / k);
+  const double r = 4.0 * std::fma(p * s, t, t);
+  return std::copysign(a > 1.0 ? 1.57079632679489661923 - r : r, x);
+}
+
+double asin_exact(double x) {
+  if (!(std::fabs(x) <= 1.0)) return kNaN;
+  return atan_exact(x / std::sqrt((1.0 - x) * (1.0 + x)));
+}
+
+double acos_exact(double x) {
+  if (!(std::fabs(x) <= 1.0)) return kNaN;
+  return 2.0 * atan_exact(std::sqrt((1.0 - x) / (1.0 + x)));
+}
+
+double tan_exact(double x) {
+  if (x == 0.0) return x;
+  if (!(std::fabs(x) < kInf)) return kNaN;
+  int q;
+  const double r = reduce_pi(x, q), s = sin_poly(r), c = cos_poly(r);
+  return q & 1 ? -c / s : s / c;
+}
+
+double sinh_exact(double x) {
+  const double e = expm1_exact(std::fabs(x));
+  return std::copysign(0.5 * (e == kInf ? e : e + e / (e + 1.0)), x);
+}
+
+double cosh_exact(double x) {
+  const double e = exp_exact(std::fabs(x));
+  return 0.5 * (e + 1.0 / e);
+}
+
+double asinh_exact(double x) {
+  const double a = std::fabs(x);
+  if (!(a < kInf)) return x;
+  return std::copysign(log1p_positive(a + a * a / (1.0 + std::sqrt(1.0 + a * a))), x);
+}
+
+double acosh_exact(double x) {
+  if (!(x >= 1.0)) return kNaN;
+  const double t = x - 1.0;
+  return log1p_positive(t + std::sqrt(t * (t + 2.0)));
+}
+
+double atanh_exact(double x) {
+  const double a = std::fabs(x);
+  if (!(a <= 1.0)) return kNaN;
+  return std::copysign(0.5 * log1p_positive(2.0 * a / (1.0 - a)), x);
 }
 
 double sin_exact(double x) { return x == 0.0 ? x : sine(x, 0); }
@@ -264,17 +331,101 @@ float unary_f32(UnaryFn fn, float x, float alpha, float beta) {
       return float(cos_exact(x));
     case UnaryFn::Not:
       return x == 0.0f ? 1.0f : 0.0f;
+    case UnaryFn::Tan:
+      return float(tan_exact(x));
+    case UnaryFn::Asin:
+      return float(asin_exact(x));
+    case UnaryFn::Acos:
+      return float(acos_exact(x));
+    case UnaryFn::Atan:
+      return float(atan_exact(x));
+    case UnaryFn::Sinh:
+      return float(sinh_exact(x));
+    case UnaryFn::Cosh:
+      return float(cosh_exact(x));
+    case UnaryFn::Asinh:
+      return float(asinh_exact(x));
+    case UnaryFn::Acosh:
+      return float(acosh_exact(x));
+    case UnaryFn::Atanh:
+      return float(atanh_exact(x));
+    case UnaryFn::Softsign:
+      return f_softsign(x);
+    case UnaryFn::Selu:
+      return f_selu(x, alpha, beta);
+    case UnaryFn::Celu:
+      return f_celu(x, alpha);
+    case UnaryFn::ThresholdedRelu:
+      return f_thresholded_relu(x, alpha);
+    case UnaryFn::Shrink:
+      return f_shrink(x, alpha, beta);
+    case UnaryFn::Mish:
+      return f_mish(x);
+    case UnaryFn::BitwiseNot:  // of integers only
     case UnaryFn::None:
       break;
   }
   return x;
 }
 
+double pow_f64(double x, double y) {
+  if (y == 0.5) return std::sqrt(x);
+  if (!(std::fabs(y) <= 64.0) || std::floor(y) != y) return pow_exact(x, y);
+  double r = 1.0, b = x;
+  for (int e = int(std::fabs(y)); e; e >>= 1, b *= b)
+    if (e & 1) r *= b;
+  return y < 0 ? 1.0 / r : r;
+}
+
+bool unary_f64(UnaryFn fn, const double* x, double* y, int64_t n) {
+  const auto each = [&](auto function) {
+    for (int64_t i = 0; i < n; i++) y[i] = function(x[i]);
+    return true;
+  };
+  switch (fn) {
+    case UnaryFn::Relu:
+      return each([](double v) { return 0.0 > v ? 0.0 : v; });
+    case UnaryFn::Sigmoid:
+      return each(sigmoid_exact);
+    case UnaryFn::Tanh:
+      return each(tanh_exact);
+    case UnaryFn::Erf:
+      return each(erf_exact);
+    case UnaryFn::Exp:
+      return each(exp_exact);
+    case UnaryFn::Log:
+      return each(log_exact);
+    case UnaryFn::Sqrt:
+      return each([](double v) { return std::sqrt(v); });
+    case UnaryFn::Reciprocal:
+      return each([](double v) { return 1.0 / v; });
+    case UnaryFn::Neg:
+      return each([](double v) { return -v; });
+    case UnaryFn::Abs:
+      return each([](double v) { return std::fabs(v); });
+    case UnaryFn::Floor:
+      return each([](double v) { return std::floor(v); });
+    case UnaryFn::Ceil:
+      return each([](double v) { return std::ceil(v); });
+    case UnaryFn::Round:
+      return each([](double v) { return std::nearbyint(v); });
+    case UnaryFn::Sign:
+      return each([](double v) { return v > 0 ? 1.0 : v < 0 ? -1.0 : v == v ? 0.0 : v; });
+    case UnaryFn::Softplus:
+      return each(softplus_exact);
+    default:
+      return false;
+  }
+}
+
 namespace {
 const char* const kNames[] = {
-    "",     "Relu",  "Clip", "LeakyRelu", "Elu",      "Sigmoid", "Silu", "HardSigmoid", "HardSwish",
-    "Tanh", "Erf",   "Gelu", "GeluTanh",  "Exp",      "Log",     "Sqrt", "Reciprocal",  "Neg",
-    "Abs",  "Floor", "Ceil", "Round",     "Softplus", "Sign",    "Sin",  "Cos",         "Not"};
+    "",           "Relu",  "Clip",      "LeakyRelu", "Elu",      "Sigmoid", "Silu",     "HardSigmoid",
+    "HardSwish",  "Tanh",  "Erf",       "Gelu",      "GeluTanh", "Exp",     "Log",      "Sqrt",
+    "Reciprocal", "Neg",   "Abs",       "Floor",     "Ceil",     "Round",   "Softplus", "Sign",
+    "Sin",        "Cos",   "Not",       "Tan",       "Asin",     "Acos",    "Atan",     "Sinh",
+    "Cosh",       "Asinh", "Acosh",     "Atanh",     "Softsign", "Selu",    "Celu",     "ThresholdedRelu",
+    "Shrink",     "Mish",  "BitwiseNot"};
 }
 
 const char* name_of(UnaryFn fn) { return kNames[int(fn)]; }
@@ -302,7 +453,15 @@ void unary_defaults(UnaryFn fn, float& alpha, float& beta) {
       alpha = 0.01f;
       break;
     case UnaryFn::Elu:
+    case UnaryFn::Celu:
+    case UnaryFn::ThresholdedRelu:
       alpha = 1.0f;
+      break;
+    case UnaryFn::Selu:
+      alpha = 1.67326319217681884765625f, beta = 1.05070102214813232421875f;
+      break;
+    case UnaryFn::Shrink:
+      alpha = 0.5f;
       break;
     case UnaryFn::HardSigmoid:
       alpha = 0.2f, beta = 0.5f;

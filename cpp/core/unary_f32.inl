@@ -98,3 +98,14 @@ OCTAVO_INLINE vf f_elu(vf x, vf alpha) {
   return vselect(vlt(x, vset(0.0f)), vmul(alpha, vsub(f_exp(x), vset(1.0f))), x);
 }
 OCTAVO_INLINE vf f_leaky_relu(vf x, vf alpha) { return vselect(vlt(x, vset(0.0f)), vmul(alpha, x), x); }
+OCTAVO_INLINE vf f_softsign(vf x) { return vdiv(x, vadd(vset(1.0f), vabs(x))); }
+OCTAVO_INLINE vf f_selu(vf x, vf alpha, vf gamma) { return vmul(gamma, f_elu(x, alpha)); }
+OCTAVO_INLINE vf f_celu(vf x, vf alpha) { return vselect(vlt(x, vset(0.0f)), f_elu(vdiv(x, alpha), alpha), x); }
+OCTAVO_INLINE vf f_thresholded_relu(vf x, vf alpha) { return vselect(vgt(x, alpha), x, vset(0.0f)); }
+OCTAVO_INLINE vf f_shrink(vf x, vf lambd, vf bias) {
+  return vselect(vlt(x, vneg(lambd)), vadd(x, bias), vselect(vgt(x, lambd), vsub(x, bias), vset(0.0f)));
+}
+OCTAVO_INLINE vf f_mish(vf x) {
+  const vf two = vset(2.0f), e = f_exp(vmin(vset(20.0f), x)), w = vmul(e, vadd(e, two));
+  return vmul(x, vdiv(w, vadd(w, two)));
+}

@@ -1,7 +1,8 @@
 // Binary: numpy broadcasting of two operands.
 //   f32: Add, Sub, Mul, Div, Min, Max (NaN from either side), PRelu (a < 0 ? b * a : a), Pow (pow_f32), Mod; act after
-//   it. integers: wrap; Div truncates toward zero, x / 0 = 0, x % 0 = 0; Mod has the divisor's sign (fmod=1: the
-//   dividend's). And, Or, Xor on bool; comparisons give bool.
+//   it. f64: the same operation by operation (Pow: pow_f64), without act. integers: wrap; Div truncates toward zero,
+//   x / 0 = 0, x % 0 = 0; Mod has the divisor's sign (fmod=1: the dividend's); Bitwise*; shifts by the width and more,
+//   or by less than nothing, leave 0 (a negative number to the right: -1). And, Or, Xor on bool; comparisons give bool.
 #include <cmath>
 #include <type_traits>
 
@@ -13,15 +14,20 @@ namespace {
 
 constexpr int64_t kBlock = 2048;  // elements between an operation and its activation: both stay in L1
 
-const char* const kNames[] = {"Add", "Sub", "Mul", "Div",   "Pow",  "Min",         "Max",     "Mod",           "PRelu",
-                              "And", "Or",  "Xor", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"};
+const char* const kNames[] = {"Add",        "Sub",         "Mul",        "Div",           "Pow",        "Min",
+                              "Max",        "Mod",         "PRelu",      "And",           "Or",         "Xor",
+                              "BitwiseAnd", "BitwiseOr",   "BitwiseXor", "ShiftLeft",     "ShiftRight", "Equal",
+                              "Less",       "LessOrEqual", "Greater",    "GreaterOrEqual"};
+constexpr int kFunctions = sizeof(kNames) / sizeof(kNames[0]);
 
 bool compares(BinaryFn fn) { return fn >= BinaryFn::Equal; }
 bool logical(BinaryFn fn) { return fn >= BinaryFn::And && fn <= BinaryFn::Xor; }
+bool bitwise(BinaryFn fn) { return fn >= BinaryFn::BitwiseAnd && fn <= BinaryFn::ShiftRight; }
 
-float mod_f32(float a, float b, bool c_style) {
-  const float r = std::fmod(a, b);  // exact
-  if (c_style || r == 0.0f || !(r == r)) return r == 0.0f && !c_style ? std::copysign(0.0f, b) : r;
+template <class T>
+T mod_float(T a, T b, bool c_style) {
+  const T r = std::fmod(a, b);  // exact
+  if (c_style || r == T(0) || !(r == r)) return r == T(0) && !c_style ? std::copysign(T(0), b) : r;
   return (r < 0) != (b < 0) ? r + b : r;
 }
 
@@ -60,6 +66,17 @@ T compute_int(BinaryFn fn, T a, T b, bool c_style) {
       return a > b ? a : b;
     case BinaryFn::PRelu:
       return a < 0 ? T(U(a) * U(b)) : a;
+    case BinaryFn::BitwiseAnd:
+      return T(a & b);
+    case BinaryFn::BitwiseOr:
+      return T(a | b);
+    case BinaryFn::BitwiseXor:
+      return T(a ^ b);
+    case BinaryFn::ShiftLeft:
+      return b < 0 || b >= T(8 * sizeof(T)) ? T(0) : T(U(std::make_unsigned_t<T>(a)) << b);
+    case BinaryFn::ShiftRight:  // of signed numbers: the sign moves in
+      if (b < 0 || b >= T(8 * sizeof(T))) return a < 0 ? T(-1) : T(0);
+      return T(a >> b);
     default:
       return power_int<T>(a, b);
   }
@@ -106,6 +123,36 @@ void row_int(const Row& r) {
   for (int64_t i = 0; i < r.n; i++) y[i] = compute_int<T>(r.fn, a[i * r.sa], b[i * r.sb], r.c_style);
 }
 
+double compute_f64(BinaryFn fn, double a, double b, bool c_style) {
+  switch (fn) {
+    case BinaryFn::Add:
+      return a + b;
+    case BinaryFn::Sub:
+      return a - b;
+    case BinaryFn::Mul:
+      return a * b;
+    case BinaryFn::Div:
+      return a / b;
+    case BinaryFn::Mod:
+      return mod_float(a, b, c_style);
+    case BinaryFn::Min:
+      return !(a == a) ? a : a < b ? a : b;
+    case BinaryFn::Max:
+      return !(a == a) ? a : a > b ? a : b;
+    case BinaryFn::PRelu:
+      return a < 0 ? b * a : a;
+    default:
+      return pow_f64(a, b);
+  }
+}
+
+void row_f64(const Row& r) {
+  if (compares(r.fn)) return row_compare<double>(r);
+  const double *a = static_cast<const double*>(r.a), *b = static_cast<const double*>(r.b);
+  double* y = static_cast<double*>(r.y);
+  for (int64_t i = 0; i < r.n; i++) y[i] = compute_f64(r.fn, a[i * r.sa], b[i * r.sb], r.c_style);
+}
+
 void row_bool(const Row& r) {
   if (compares(r.fn)) return row_compare<uint8_t>(r);
   const uint8_t *a = static_cast<const uint8_t*>(r.a), *b = static_cast<const uint8_t*>(r.b);
@@ -122,15 +169,16 @@ class Binary : public Op {
     check_arity(ctx, 2, 2);
     const std::string name = ctx.step.s("fn", "");
     int k = 0;
-    while (k < 17 && name != kNames[k]) k++;
-    if (k == 17) ctx.fail("attribute fn: unknown function '%s'", name.c_str());
+    while (k < kFunctions && name != kNames[k]) k++;
+    if (k == kFunctions) ctx.fail("attribute fn: unknown function '%s'", name.c_str());
     fn_ = BinaryFn(k);
     c_style_ = ctx.step.i("fmod", 0) != 0;
     dtype_ = ctx.inputs[0].dtype;
     ctx.need(1, dtype_);
     check_dtype(ctx, 0, compares(fn_) ? DType::boolean : dtype_);
     const bool boolean = dtype_ == DType::boolean;
-    if (logical(fn_) != boolean && !(boolean && fn_ == BinaryFn::Equal))
+    const bool real = dtype_ == DType::f32 || dtype_ == DType::f64;
+    if ((logical(fn_) != boolean && !(boolean && fn_ == BinaryFn::Equal)) || (real && bitwise(fn_)))
       ctx.fail("%s is not defined on %s", kNames[k], name_of(dtype_));
     switch (dtype_) {
       case DType::f32:
@@ -143,6 +191,21 @@ class Binary : public Op {
         break;
       case DType::s8:
         row_ = row_int<int8_t>;
+        break;
+      case DType::f64:
+        row_ = row_f64;
+        break;
+      case DType::u16:
+        row_ = row_int<uint16_t>;
+        break;
+      case DType::s16:
+        row_ = row_int<int16_t>;
+        break;
+      case DType::u32:
+        row_ = row_int<uint32_t>;
+        break;
+      case DType::u64:
+        row_ = row_int<uint64_t>;
         break;
       case DType::s32:
         row_ = row_int<int32_t>;
@@ -255,7 +318,7 @@ class Binary : public Op {
 
   float one(float a, float b) const {
     if (fn_ == BinaryFn::Pow) return pow_f32(a, b);
-    if (fn_ == BinaryFn::Mod) return mod_f32(a, b, c_style_);
+    if (fn_ == BinaryFn::Mod) return mod_float(a, b, c_style_);
     float y;
     eltwise_.binary(int(fn_), 0, &a, &b, &y, 1);
     return y;

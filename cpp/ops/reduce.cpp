@@ -1,6 +1,6 @@
 // Reduce: Mean, Sum, Max, Min, Prod, SumSquare, L1, L2 over any axes.
 // f32: sixteen virtual lanes (kernels/reduce_f32/reduce_f32.h); Mean divides the sum by n, L2 takes its square root.
-// s32, s64: plain, sums and products wrap, Mean truncates toward zero.
+// f64: in order, row-major. u8, s8, s32, s64, u32, u64: sums and products wrap, Mean truncates toward zero.
 #include "kernels/reduce_f32/reduce_f32.h"
 
 #include <cmath>
@@ -50,6 +50,15 @@ struct Groups {
   }
 };
 
+// The wrapped sum over a count that may exceed T itself, truncated toward zero.
+template <class T>
+T mean_of(T sum, int64_t count) {
+  if constexpr (std::is_signed_v<T>)
+    return T(int64_t(sum) / count);
+  else
+    return T(uint64_t(sum) / uint64_t(count));
+}
+
 class Reduce : public Op {
  public:
   explicit Reduce(const BindContext& ctx)
@@ -58,8 +67,8 @@ class Reduce : public Op {
     check_same_dtype(ctx, 0, 0);
     if (ctx.has(1)) check_index_dtype(ctx, 1);
     dtype_ = ctx.inputs[0].dtype;
-    if (dtype_ != DType::f32 && dtype_ != DType::s32 && dtype_ != DType::s64)
-      ctx.fail("%s is not supported; expected float32, int32 or int64", name_of(dtype_));
+    if (dtype_ != DType::f32 && !(other_ = pick(dtype_)))
+      ctx.fail("%s is not supported; expected a float or an integer of 8, 32 or 64 bits", name_of(dtype_));
     const std::string name = ctx.step.s("fn", "");
     int k = 0;
     while (k < 8 && name != kNames[k]) k++;
@@ -99,8 +108,7 @@ class Reduce : public Op {
     }
     if (n == 0 && noop_) return copy_bytes(ctx.pool, x.bytes(), x.data, y.data);
     const Groups g(x.shape, marked(axes, n, x.shape.rank));
-    if (dtype_ == DType::s32) return whole<int32_t>(ctx.pool, g, x, y);
-    if (dtype_ == DType::s64) return whole<int64_t>(ctx.pool, g, x, y);
+    if (other_) return (this->*other_)(ctx.pool, g, x, y);
     const float* from = x.as<float>();
     float* to = y.as<float>();
     const int64_t units =
@@ -185,9 +193,68 @@ class Reduce : public Op {
     std::copy(lane[0], lane[0] + n, y + u / blocks * inner + first);
   }
 
+  using Other = void (Reduce::*)(Region&, const Groups&, const View&, const View&) const;
+  static Other pick(DType t) {
+    switch (t) {
+      case DType::f64:
+        return &Reduce::doubles;
+      case DType::u8:
+        return &Reduce::whole<uint8_t>;
+      case DType::s8:
+        return &Reduce::whole<int8_t>;
+      case DType::s32:
+        return &Reduce::whole<int32_t>;
+      case DType::s64:
+        return &Reduce::whole<int64_t>;
+      case DType::u32:
+        return &Reduce::whole<uint32_t>;
+      case DType::u64:
+        return &Reduce::whole<uint64_t>;
+      default:
+        return nullptr;
+    }
+  }
+
+  // f64: acc <- acc op x in order, from the identity; NaN wins Max and Min.
+  void doubles(Region& pool, const Groups& g, const View& x, const View& y) const {
+    const int64_t chunks = std::min(g.outputs, pool.chunks_for(g.outputs * g.count, 16 << 10));
+    pool.parallel_for(chunks, [&](int64_t c, int) {
+      for (int64_t u = g.outputs * c / chunks; u < g.outputs * (c + 1) / chunks; u++) {
+        const double* base = x.as<double>() + Groups::offset(g.kept_dim, g.kept_stride, g.kept, u);
+        double acc = identity();
+        for (int64_t i = 0; i < g.count; i++) {
+          const double v = base[Groups::offset(g.reduced_dim, g.reduced_stride, g.reduced, i)];
+          switch (fn_) {
+            case ReduceFn::Max:
+              acc = acc > v || !(acc == acc) ? acc : v;
+              break;
+            case ReduceFn::Min:
+              acc = acc < v || !(acc == acc) ? acc : v;
+              break;
+            case ReduceFn::Prod:
+              acc *= v;
+              break;
+            case ReduceFn::SumSquare:
+            case ReduceFn::L2:
+              acc += v * v;
+              break;
+            case ReduceFn::L1:
+              acc += std::fabs(v);
+              break;
+            default:
+              acc += v;
+          }
+        }
+        if (fn_ == ReduceFn::Mean) acc /= double(g.count);
+        if (fn_ == ReduceFn::L2) acc = std::sqrt(acc);
+        y.as<double>()[u] = acc;
+      }
+    });
+  }
+
   template <class T>
   void whole(Region& pool, const Groups& g, const View& x, const View& y) const {
-    using U = std::make_unsigned_t<T>;
+    using U = std::make_unsigned_t<std::common_type_t<T, int>>;
     const int64_t chunks = std::min(g.outputs, pool.chunks_for(g.outputs * g.count, 16 << 10));
     pool.parallel_for(chunks, [&](int64_t c, int) {
       for (int64_t u = g.outputs * c / chunks; u < g.outputs * (c + 1) / chunks; u++) {
@@ -218,7 +285,7 @@ class Reduce : public Op {
               acc = T(U(acc) + U(v));
           }
         }
-        if (fn_ == ReduceFn::Mean) acc = g.count ? T(acc / T(g.count)) : T(0);
+        if (fn_ == ReduceFn::Mean) acc = g.count ? mean_of(acc, g.count) : T(0);
         if (fn_ == ReduceFn::L2) acc = acc > 0 ? T(std::sqrt(double(acc))) : T(0);
         y.as<T>()[u] = acc;
       }
@@ -227,6 +294,7 @@ class Reduce : public Op {
 
   const ReduceF32& kernel_;
   DType dtype_;
+  Other other_ = nullptr;
   ReduceFn fn_ = ReduceFn::Sum;
   bool keep_, noop_;
   std::vector<int64_t> axes_;

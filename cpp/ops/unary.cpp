@@ -1,5 +1,5 @@
-// Unary: one function element by element; what each means on float32 is core/math.h's unary_f32.
-// s32, s64: Neg and Abs wrap, Sign, Relu, Clip. bool: Not.
+// Unary: one function element by element; what each means on float32 is core/math.h's unary_f32, on float64 unary_f64.
+// Integers: Neg and Abs wrap, Sign, Relu, Clip, BitwiseNot. bool: Not.
 #include <cmath>
 #include <limits>
 
@@ -17,6 +17,8 @@ T unary_int(UnaryFn fn, T x, T lo, T hi) {
   switch (fn) {
     case UnaryFn::Neg:
       return T(U(0) - U(x));
+    case UnaryFn::BitwiseNot:
+      return T(~U(x));
     case UnaryFn::Abs:
       return x < 0 ? T(U(0) - U(x)) : x;
     case UnaryFn::Sign:
@@ -40,13 +42,7 @@ class Unary : public Op {
     lo_ = ctx.step.f("lo", -std::numeric_limits<double>::infinity());
     hi_ = ctx.step.f("hi", std::numeric_limits<double>::infinity());
     if (!(lo_ == lo_) || !(hi_ == hi_)) ctx.fail("the limits of Clip must not be NaN");
-    const UnaryFn f = act_.fn;
-    const bool whole =
-        f == UnaryFn::Neg || f == UnaryFn::Abs || f == UnaryFn::Sign || f == UnaryFn::Relu || f == UnaryFn::Clip;
-    const bool ok = f == UnaryFn::Not
-                        ? dtype_ == DType::boolean
-                        : dtype_ == DType::f32 || (whole && (dtype_ == DType::s32 || dtype_ == DType::s64));
-    if (!ok) ctx.fail("%s is not defined on %s here", name_of(f), name_of(dtype_));
+    if (!defined(act_.fn)) ctx.fail("%s is not defined on %s here", name_of(act_.fn), name_of(dtype_));
   }
 
   void infer(InferContext& ctx) const override { set_shape(ctx, 0, ctx.in[0].shape); }
@@ -67,8 +63,27 @@ class Unary : public Op {
   std::string kernel() const override { return dtype_ == DType::f32 ? "eltwise_f32" : "loop"; }
 
  private:
+  bool defined(UnaryFn f) const {
+    switch (dtype_) {
+      case DType::boolean:
+        return f == UnaryFn::Not;
+      case DType::f32:
+        return f != UnaryFn::Not && f != UnaryFn::BitwiseNot;
+      case DType::f64:
+        return unary_f64(f, nullptr, nullptr, 0);
+      case DType::f16:
+      case DType::none:
+        return false;
+      default:
+        return f == UnaryFn::Neg || f == UnaryFn::Abs || f == UnaryFn::Sign || f == UnaryFn::Relu ||
+               f == UnaryFn::Clip || f == UnaryFn::BitwiseNot;
+    }
+  }
+
   template <class T>
-  void whole(const T* x, T* y, int64_t n) const {
+  void whole(const View& in, const View& out, int64_t from, int64_t n) const {
+    const T* x = in.as<T>() + from;
+    T* y = out.as<T>() + from;
     auto limit = [](double v) {
       if (v <= double(std::numeric_limits<T>::min())) return std::numeric_limits<T>::min();
       if (v >= double(std::numeric_limits<T>::max())) return std::numeric_limits<T>::max();
@@ -82,10 +97,25 @@ class Unary : public Op {
       case DType::f32:
         return unary_row_f32(eltwise_, int(act_.fn), x.as<float>() + from, y.as<float>() + from, to - from, act_.alpha,
                              act_.beta);
+      case DType::f64:
+        unary_f64(act_.fn, x.as<double>() + from, y.as<double>() + from, to - from);
+        return;
+      case DType::u8:
+        return whole<uint8_t>(x, y, from, to - from);
+      case DType::s8:
+        return whole<int8_t>(x, y, from, to - from);
+      case DType::u16:
+        return whole<uint16_t>(x, y, from, to - from);
+      case DType::s16:
+        return whole<int16_t>(x, y, from, to - from);
+      case DType::u32:
+        return whole<uint32_t>(x, y, from, to - from);
       case DType::s32:
-        return whole(x.as<int32_t>() + from, y.as<int32_t>() + from, to - from);
+        return whole<int32_t>(x, y, from, to - from);
+      case DType::u64:
+        return whole<uint64_t>(x, y, from, to - from);
       case DType::s64:
-        return whole(x.as<int64_t>() + from, y.as<int64_t>() + from, to - from);
+        return whole<int64_t>(x, y, from, to - from);
       default:
         for (int64_t i = from; i < to; i++) y.as<uint8_t>()[i] = x.as<uint8_t>()[i] == 0;
     }

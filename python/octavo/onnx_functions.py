@@ -18,8 +18,9 @@ from onnx import (
 )
 
 from octavo.ir import Graph, Node, Value
-from octavo.onnx_import import constant_value, numpy_dtype, read_attr, read_shape, set_const
-from octavo.onnx_step import made, onnx_type, outer_names
+from octavo.onnx_control import outer_names
+from octavo.onnx_import import constant_value, element_type, numpy_dtype, read_attr, read_shape, set_const
+from octavo.onnx_step import made
 
 SMALL = 1 << 12  # elements of a constant worth showing to shape inference
 
@@ -37,10 +38,12 @@ def proto_of(node: Node) -> NodeProto:
 def type_of(graph: Graph, name: str) -> TypeProto:
     """An empty type for an absent input or an unknown dtype."""
     value = graph.values.get(name) if name else None
+    if value is not None and value.host is not None:
+        return value.host
     if value is None or value.dtype is None:
         return TypeProto()
     dims = None if value.shape is None else [d if isinstance(d, (int, str)) else None for d in value.shape]
-    return helper.make_tensor_type_proto(onnx_type(value.dtype), dims)
+    return helper.make_tensor_type_proto(element_type(value.dtype), dims)
 
 
 def expand(graph: Graph, node: Node) -> list[Node] | None:
@@ -196,6 +199,9 @@ def infer_node(graph: Graph, node: Node) -> None:
         return
     for info in inferred.graph.output:
         value = graph.values[info.name]
+        if info.type.WhichOneof("value") not in (None, "tensor_type"):
+            value.host = info.type
+            continue
         if value.dtype is None:
             value.dtype = numpy_dtype(info.type.tensor_type.elem_type, f"value '{info.name}'")
         shape = read_shape(info.type.tensor_type) if value.shape is None else None

@@ -21,7 +21,12 @@ from one_step import NUMBERS, RUNS
 
 # Operator -> words in the names of cases it does not run natively (types or forms the core does not have).
 OPERATORS: dict[str, tuple[str, ...]] = {
-    "Attention": ("16", "softmax_precision", "local_window"),
+    **dict.fromkeys(("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Sinh", "Tan"), ()),
+    **dict.fromkeys(("BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"), ()),
+    **dict.fromkeys(("Celu", "Mish", "Selu", "Shrink", "Softsign", "ThresholdedRelu"), ("16",)),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"), ("16",)),
+    **dict.fromkeys(("Max", "Min", "Pow", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceLogSumExp"), ("16",)),
+    "Attention": ("16", "softmax_precision", "gqa_rank4_mask"),
     "BlackmanWindow": (),
     "CenterCropPad": (),
     "Dropout": ("training_dropout",),
@@ -39,7 +44,7 @@ OPERATORS: dict[str, tuple[str, ...]] = {
     "LpPool": ("3d", "1d_default_"),
     "Mean": (),
     "MeanVarianceNormalization": (),
-    "Mod": ("float16", "float64", "int8", "int16", "uint32", "uint64"),
+    "Mod": ("float16",),
     "NegativeLogLikelihoodLoss": (),
     "OneHot": (),
     "ReduceLogSum": (),

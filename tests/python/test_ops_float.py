@@ -219,7 +219,8 @@ def test_conv_transpose(seed: int, g: dict[str, Any], group: int, depth: int, pe
 
 
 EXACT = ["Relu", "LeakyRelu", "HardSigmoid", "HardSwish", "Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil"]
-EXACT += ["Round", "Sign", "Log", "Softplus", "Sin", "Cos", "Clip"]
+EXACT += ["Round", "Sign", "Log", "Softplus", "Sin", "Cos", "Clip", "ThresholdedRelu", "Shrink"]
+EXACT += ["Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh"]
 # Largest error: units in the last place, or absolute, whichever allows more.
 BOUNDS = {name: (1.0, 0.0) for name in EXACT} | {
     "HardSigmoid": (2.0, 2e-7),
@@ -230,6 +231,10 @@ BOUNDS = {name: (1.0, 0.0) for name in EXACT} | {
     "Tanh": (4.0, 2e-7),
     "Erf": (4.0, 2e-7),
     "Elu": (4.0, 2e-7),
+    "Selu": (6.0, 5e-7),
+    "Celu": (6.0, 5e-7),
+    "Softsign": (2.0, 0.0),
+    "Mish": (8.0, 1e-6),
     "Silu": (6.0, 1e-6),
     "Gelu": (6.0, 2e-6),
     "GeluTanh": (8.0, 2e-6),
@@ -238,6 +243,9 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "Clip": {"lo": -1.5, "hi": 2.25},
     "LeakyRelu": {"alpha": 0.125},
     "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
+    "Celu": {"alpha": 2.0},
+    "ThresholdedRelu": {"alpha": 0.75},
+    "Shrink": {"alpha": 0.625, "beta": 0.25},
 }
 
 
@@ -265,16 +273,39 @@ def test_unary_every_length(core: Any, fn: str) -> None:
         same(core.unary(fn, x[:n], attrs), y, f"_core.unary({fn})")
 
 
-@pytest.mark.parametrize("dtype", [np.int32, np.int64])
-@pytest.mark.parametrize("fn", ["Neg", "Abs", "Sign", "Relu", "Clip"])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
+@pytest.mark.parametrize("fn", ["Neg", "Abs", "Sign", "Relu", "Clip", "BitwiseNot"])
 def test_unary_integers(fn: str, dtype: type) -> None:
     info = np.iinfo(dtype)
-    x = np.asarray([info.min, info.min + 1, -7, -1, 0, 1, 5, info.max - 1, info.max], dtype)
+    x = np.asarray([info.min, info.min + 1, 0, 1, 5, info.max - 1, info.max], dtype)
+    x = np.concatenate([x, np.asarray([-7, -1], np.int64).astype(dtype)])
     limits: list[dict[str, object]] = [{}]
     if fn == "Clip":
         limits += [{"lo": -3.5, "hi": 4.5}, {"lo": 0.0}, {"hi": -1e30}]
     for attrs in limits:
         check("Unary", [x], {"fn": fn, **attrs})
+
+
+def test_unary_f64() -> None:
+    rng = np.random.default_rng(3)
+    x = np.concatenate([np.linspace(-30, 30, 3001), rng.normal(size=500) * 1e-3, [0.0, -0.0, np.inf, -np.inf, np.nan]])
+    for fn in ("Neg", "Abs", "Floor", "Ceil", "Round", "Sign", "Sqrt", "Reciprocal"):
+        check("Unary", [x], {"fn": fn})
+    for fn in ("Relu", "Exp", "Log", "Sigmoid", "Tanh", "Erf", "Softplus"):
+        (y,), (expected,) = run("Unary", [x], {"fn": fn})
+        np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-300, err_msg=fn)
+
+
+def test_binary_f64() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(size=(7, 33)), rng.normal(size=(33,))
+    for fn in ("Add", "Sub", "Mul", "Div", "Min", "Max", "Mod", "PRelu", "Less", "GreaterOrEqual", "Equal"):
+        check("Binary", [a, b], {"fn": fn})
+    check("Binary", [a, np.full((1, 1), np.nan)], {"fn": "Max"})
+    whole = np.rint(np.abs(a) * 20)
+    for exponent in (2.0, 0.5, 3.0, -2.0, 7.0):
+        (y,), (expected,) = run("Binary", [whole, np.asarray([exponent])], {"fn": "Pow"})
+        np.testing.assert_allclose(y, expected, rtol=1e-15 if exponent > 0 else 1e-14)
 
 
 def test_not() -> None:
@@ -318,11 +349,15 @@ def test_pow_and_mod_f32() -> None:
         check("Binary", [normal(rng, 4000, 9), b], {"fn": "Mod", "fmod": fmod})
 
 
-INTEGERS = [np.int32, np.int64, np.uint8, np.int8]
+INTEGERS = [np.int32, np.int64, np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.uint64]
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
-@pytest.mark.parametrize("fn", ["Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "Pow"])
+@pytest.mark.parametrize(
+    "fn",
+    ["Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "Pow", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "ShiftLeft",
+     "ShiftRight"],
+)  # fmt: skip
 def test_binary_integers(fn: str, dtype: type) -> None:
     rng = np.random.default_rng(0)
     info = np.iinfo(dtype)
@@ -331,6 +366,8 @@ def test_binary_integers(fn: str, dtype: type) -> None:
     b = np.concatenate([np.tile(ends, 8), rng.integers(info.min, info.max, 500, dtype, endpoint=True)])
     if fn == "Pow":
         b = (b % 6).astype(dtype)
+    if fn.startswith("Shift"):
+        b[100:] %= 70
     check("Binary", [a, b], {"fn": fn})
     if fn == "Mod":
         check("Binary", [a, b], {"fn": fn, "fmod": 1})

@@ -52,6 +52,12 @@ bool unary(int fn, const float* x, float* y, int64_t n, float alpha, float beta)
     OCTAVO_MAP(Ceil, vceil(v));
     OCTAVO_MAP(Round, vround(v));
     OCTAVO_MAP(Sign, f_sign(v));
+    OCTAVO_MAP(Softsign, f_softsign(v));
+    OCTAVO_MAP(Selu, f_selu(v, va, vb));
+    OCTAVO_MAP(Celu, f_celu(v, va));
+    OCTAVO_MAP(ThresholdedRelu, f_thresholded_relu(v, va));
+    OCTAVO_MAP(Shrink, f_shrink(v, va, vb));
+    OCTAVO_MAP(Mish, f_mish(v));
     default:
       return false;
   }

@@ -43,9 +43,9 @@ FUNCTIONS: dict[str, Callable[[Array, tuple[int, ...], bool], Array]] = {
 def reference(inputs: Inputs, attrs: Attributes) -> list[Array]:
     """y = fn over `axes` (attribute, or input 1 int64); none means all, or nothing with `noop_with_empty_axes`.
 
-    Input: x float32, int32 or int64. Output: the same dtype, reduced axes kept as 1 or dropped (`keepdims`). Floats
-    are summed here in float64 and rounded once; the core sums in 16 virtual lanes (docs/arithmetic.md). Integers wrap,
-    and their mean truncates toward zero. Source: ONNX ReduceMean-18 and its sisters.
+    Input: x float32, float64 or an integer. Output: the same dtype, reduced axes kept as 1 or dropped (`keepdims`).
+    float32 is summed here in float64 and rounded once; the core sums in 16 virtual lanes (docs/arithmetic.md). Integers
+    wrap, and their mean truncates toward zero. Source: ONNX ReduceMean-18 and its sisters.
     """
     x, given = need(inputs, 0), optional(inputs, 1)
     axes = [int(a) for a in given] if given is not None else get_ints(attrs, "axes", [])

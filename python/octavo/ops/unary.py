@@ -34,6 +34,14 @@ def _gelu_tanh(x: Array) -> Array:
     return x * _sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
 
 
+SELU_ALPHA, SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
+
+
+def _shrink(x: Array, p: Parameters) -> Array:
+    lambd, bias = p("alpha", 0.5), p("beta", 0.0)
+    return np.where(x < -lambd, x + bias, np.where(x > lambd, x - bias, 0))
+
+
 # Every function of x in float64; p(name, default) reads a parameter.
 FUNCTIONS: dict[str, Callable[[Array, Parameters], Array]] = {
     "Relu": lambda x, p: np.maximum(x, 0),
@@ -61,13 +69,30 @@ FUNCTIONS: dict[str, Callable[[Array, Parameters], Array]] = {
     "Sign": lambda x, p: np.sign(x),
     "Sin": lambda x, p: np.sin(x),
     "Cos": lambda x, p: np.cos(x),
+    "Tan": lambda x, p: np.tan(x),
+    "Asin": lambda x, p: np.arcsin(x),
+    "Acos": lambda x, p: np.arccos(x),
+    "Atan": lambda x, p: np.arctan(x),
+    "Sinh": lambda x, p: np.sinh(x),
+    "Cosh": lambda x, p: np.cosh(x),
+    "Asinh": lambda x, p: np.arcsinh(x),
+    "Acosh": lambda x, p: np.arccosh(x),
+    "Atanh": lambda x, p: np.arctanh(x),
+    "Softsign": lambda x, p: x / (1 + np.abs(x)),
+    "Selu": lambda x, p: p("beta", SELU_GAMMA) * np.where(x < 0, p("alpha", SELU_ALPHA) * np.expm1(x), x),
+    "Celu": lambda x, p: np.where(x < 0, p("alpha", 1.0) * np.expm1(x / p("alpha", 1.0)), x),
+    "ThresholdedRelu": lambda x, p: np.where(x > p("alpha", 1.0), x, 0),
+    "Shrink": _shrink,
+    "Mish": lambda x, p: x * np.tanh(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))),
 }
 
-INTEGER_FUNCTIONS = ("Neg", "Abs", "Sign", "Relu", "Clip")
+INTEGER_FUNCTIONS = ("Neg", "Abs", "Sign", "Relu", "Clip", "BitwiseNot")
 
 
 def _integer(fn: str, x: Array, attrs: Attributes) -> Array:
-    """Neg, Abs, Sign, Relu and Clip of integers, modulo 2^bits."""
+    """Neg, Abs, Sign, Relu, Clip and BitwiseNot of integers, modulo 2^bits."""
+    if fn == "BitwiseNot":
+        return np.invert(x)
     if fn == "Neg":
         return np.asarray(np.negative(x))
     if fn == "Abs":
@@ -89,7 +114,8 @@ def _integer(fn: str, x: Array, attrs: Attributes) -> Array:
 def reference(inputs: Inputs, attrs: Attributes) -> list[Array]:
     """y = fn(x), element by element.
 
-    Input: x float32 (Not: bool; Neg, Abs, Sign, Relu, Clip also int32 and int64). Output: x's dtype and shape.
+    Input: x float32 (Not: bool; Neg, Abs, Sign, Relu, Clip, BitwiseNot: integers; functions without parameters also
+    float64). Output: x's dtype and shape. Selu's alpha and gamma, Shrink's lambd and bias are alpha and beta.
     The float64 value, rounded once to float32; the core's own functions agree within the ulps docs/arithmetic.md
     states. Source: the ONNX operators of the same names; Silu is x * sigmoid(x), GeluTanh is Gelu with
     approximate="tanh" (Hendrycks and Gimpel 2016).
@@ -102,4 +128,4 @@ def reference(inputs: Inputs, attrs: Attributes) -> list[Array]:
     # Parameters are float32 in the kernels.
     with np.errstate(all="ignore"):
         y = FUNCTIONS[fn](x.astype(np.float64), lambda key, default: float(np.float32(get_float(attrs, key, default))))
-        return [np.asarray(y).astype(np.float32)]
+        return [np.asarray(y).astype(x.dtype)]

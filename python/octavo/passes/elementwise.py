@@ -12,12 +12,21 @@ from octavo.passes.match import scalar
 
 PLAIN = {
     "Relu", "Sigmoid", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round",
-    "Softplus", "Sign", "Sin", "Cos", "HardSwish", "Not",
+    "Softplus", "Sign", "Sin", "Cos", "HardSwish", "Not", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh",
+    "Acosh", "Atanh", "Softsign", "Mish", "BitwiseNot",
 }  # fmt: skip
-PARAMETERS = {"LeakyRelu": {"alpha": 0.01}, "Elu": {"alpha": 1.0}, "HardSigmoid": {"alpha": 0.2, "beta": 0.5}}
+PARAMETERS = {
+    "LeakyRelu": {"alpha": 0.01}, "Elu": {"alpha": 1.0}, "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
+    "Celu": {"alpha": 1.0}, "ThresholdedRelu": {"alpha": 1.0},
+}  # fmt: skip
+# Operators whose parameters have other names in the plan: ONNX's name -> (the plan's, ONNX's default).
+RENAMED = {
+    "Selu": {"alpha": ("alpha", 1.67326319217681884765625), "gamma": ("beta", 1.05070102214813232421875)},
+    "Shrink": {"lambd": ("alpha", 0.5), "bias": ("beta", 0.0)},
+}
 BINARY = {
     "Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Mod", "PRelu", "And", "Or", "Xor", "Equal", "Less", "LessOrEqual",
-    "Greater", "GreaterOrEqual",
+    "Greater", "GreaterOrEqual", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitShift",
 }  # fmt: skip
 
 
@@ -29,6 +38,8 @@ def unary(graph: Graph, node: Node) -> tuple[str, dict[str, float]] | None:
         return node.op, {}
     if node.op in PARAMETERS:
         return node.op, {k: f32(node.attrs.get(k, default)) for k, default in PARAMETERS[node.op].items()}
+    if node.op in RENAMED:
+        return node.op, {to: f32(node.attrs.get(k, default)) for k, (to, default) in RENAMED[node.op].items()}
     if node.op == "Clip":
         bounds = clip_bounds(graph, node)
         return None if bounds is None else ("Clip", {"lo": bounds[0], "hi": bounds[1]})

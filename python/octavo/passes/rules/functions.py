@@ -6,9 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from octavo.passes.context import CORE_DTYPES, F32, S8, S32, S64, U8, Context, Refuse, Rule
-from octavo.passes.elementwise import BINARY, unary
+from octavo.passes.context import CORE_DTYPES, F32, Context, Refuse, Rule
+from octavo.passes.elementwise import BINARY, PARAMETERS, PLAIN, RENAMED, unary
 from octavo.passes.match import broadcast_shape
+
+INTEGERS = {np.dtype(t) for t in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8")}
+F64, BOOL = np.dtype(np.float64), np.dtype(bool)
+OF_INTEGERS = {"Neg", "Abs", "Sign", "Relu", "Clip", "BitwiseNot"}
+OF_DOUBLES = {"Relu", "Sigmoid", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil",
+              "Round", "Sign", "Softplus"}  # fmt: skip
 
 
 def elementwise(c: Context) -> None:
@@ -17,12 +23,14 @@ def elementwise(c: Context) -> None:
         raise Refuse("its parameters are computed at run time" if c.node.op == "Clip" else "its parameters are unusual")
     fn, attrs = found
     if fn == "Not":
-        if c.dtype() != np.bool_:
+        if c.dtype() != BOOL:
             raise Refuse("Not needs booleans")
-    elif c.dtype() in (S32, S64):
-        if fn not in ("Neg", "Abs", "Sign", "Relu", "Clip"):
+    elif c.dtype() in INTEGERS:
+        if fn not in OF_INTEGERS:
             raise Refuse(f"the core runs it in float32, not {c.dtype()}")
-    else:
+        if any(np.isfinite(v) and abs(v) > 2**53 for v in attrs.values()):
+            raise Refuse("its bounds are beyond what a float64 holds")
+    elif c.dtype() != F64 or fn not in OF_DOUBLES:
         c.need_f32()
     c.emit("Unary", [c.x], {"fn": fn, **attrs})
 
@@ -41,30 +49,53 @@ def clip(c: Context) -> None:
             )
 
 
+def takes(fn: str) -> set[Any]:
+    """The dtypes that Binary has the function for."""
+    if fn in ("And", "Or", "Xor"):
+        return {BOOL}
+    if fn.startswith("Bit"):
+        return INTEGERS
+    return {F32, F64, *INTEGERS, BOOL} if fn == "Equal" else {F32, F64, *INTEGERS}
+
+
 def binary(c: Context) -> None:
     fn = c.node.op
     a, b = c.dtype(0), c.dtype(1)
-    allowed: set[Any]
-    if fn in ("And", "Or", "Xor"):
-        allowed = {np.dtype(bool)}
-    elif fn == "Equal":
-        allowed = {F32, S32, S64, U8, S8, np.dtype(bool)}
-    elif fn in ("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Min", "Max", "Add", "Sub", "Mul", "Div"):
-        allowed = {F32, S32, S64, U8, S8}
-    else:
-        allowed = {F32, S32, S64} if fn in ("Pow", "Mod") else {F32}
-    if a != b or a not in allowed:
+    if fn == "Pow" and a in takes(fn) and b in takes(fn) and a != b:
+        return mixed_power(c)
+    if a != b or a not in takes(fn):
         raise Refuse(f"the core does not compute {fn} of {a} and {b}")
     if "axis" in c.node.attrs or "broadcast" in c.node.attrs:
         raise Refuse("its broadcasting is that of operator sets before 7")
     fmod = {"fmod": 1} if fn == "Mod" and c.attr("fmod", 0) else {}
+    if fn == "BitShift":
+        fn = {"LEFT": "ShiftLeft", "RIGHT": "ShiftRight"}.get(c.attr("direction", ""), "")
+        if not fn:
+            raise Refuse("its direction is neither LEFT nor RIGHT")
     c.emit("Binary", [c.x, c.node.inputs[1]], {"fn": fn, **fmod})
+
+
+def mixed_power(c: Context) -> None:
+    """The exponent takes the base's type; an integer to a fractional power goes through float64."""
+    from octavo.onnx_import import element_type
+
+    def cast(x: str, dtype: Any, out: str | None = None) -> str:
+        return c.patch.emit("Cast", [x], dtype, c.graph.shape(x), {"to": element_type(dtype)}, out)
+
+    base, exponent, shape = c.x, c.node.inputs[1], c.graph.shape(c.y)
+    if c.dtype(0) in (F32, F64):
+        return c.emit("Binary", [base, cast(exponent, c.dtype(0))], {"fn": "Pow"})
+    if c.dtype(1) in INTEGERS:
+        wide = cast(exponent, c.dtype(0))
+        return c.emit("Binary", [base, wide], {"fn": "Pow"})
+    power = c.patch.emit("Binary", [cast(base, F64), cast(exponent, F64)], F64, shape, {"fn": "Pow"})
+    cast(power, c.dtype(0), c.y)
 
 
 def variadic(c: Context) -> None:
     """Min, Max, Sum of any number of operands: from left to right."""
     fn = "Add" if c.node.op == "Sum" else c.node.op
-    if any(d not in (F32, S32, S64) for d in map(c.dtype, range(len(c.node.inputs)))):
+    if any(d not in takes(fn) for d in map(c.dtype, range(len(c.node.inputs)))):
         raise Refuse(f"the core does not compute {c.node.op} of {c.dtype()}")
     x = c.x
     if len(c.node.inputs) == 1:
@@ -97,15 +128,10 @@ def cast(c: Context) -> None:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(
-        ("Relu", "LeakyRelu", "Elu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "Exp",
-         "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Softplus", "Sign", "Sin", "Cos",
-         "Not"),
-        elementwise,
-    ),
+    **dict.fromkeys(PLAIN | PARAMETERS.keys() | RENAMED.keys() | {"Gelu"}, elementwise),
     "Clip": clip,
     **dict.fromkeys(BINARY - {"Min", "Max"}, binary),
     **dict.fromkeys(("Min", "Max", "Sum"), variadic),
     "Where": where,
     "Cast": cast,
-}  # fmt: skip
+}

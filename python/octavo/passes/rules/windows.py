@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from octavo.passes.context import F32, S8, S32, S64, U8, Context, Refuse, Rule
+from octavo.ir import Node
+from octavo.passes.context import F32, S8, S64, U8, Context, Refuse, Rule
 from octavo.passes.images import emit_channels_last, geometry, kernel_shape
 from octavo.passes.match import ints, normal_axes, to_channels_last
 
@@ -34,9 +35,14 @@ def global_pool(c: Context) -> None:
     c.emit("Reduce", [c.x], {"fn": fn, "axes": list(range(2, c.rank())), "keepdims": 1})
 
 
+REDUCED = {np.dtype(t) for t in ("f4", "f8", "u1", "i1", "i4", "i8", "u4", "u8")}
+
+
 def reduce(c: Context) -> None:
     fn = c.node.op.removeprefix("Reduce")
-    if c.dtype() not in (F32, S32, S64) or (fn in ("L2", "Mean") and c.dtype() != F32):
+    if c.dtype() == np.bool_ and fn in ("Max", "Min"):
+        return reduce_booleans(c)
+    if c.dtype() not in REDUCED or (fn in ("L2", "Mean") and c.dtype() not in (F32, np.dtype(np.float64))):
         raise Refuse(f"the core does not reduce {c.dtype()} by {fn}")
     keep, rank = int(c.attr("keepdims", 1)), c.rank()
     if "axes" not in c.node.attrs and c.node.input(1) and c.graph.const(c.node.inputs[1]) is None:
@@ -48,6 +54,16 @@ def reduce(c: Context) -> None:
             return c.emit("Identity", [c.x])
         axes = list(range(rank))
     c.emit("Reduce", [c.x], {"fn": fn, "axes": sorted(normal_axes(axes, rank)), "keepdims": keep})
+
+
+def reduce_booleans(c: Context) -> None:
+    """Max and Min of truth values as bytes of 0 and 1."""
+    node, out = c.node, c.graph.shape(c.y)
+    x = c.patch.emit("Cast", [c.x], U8, c.graph.shape(c.x), {"to": 2})
+    y = c.graph.new_value(f"{c.y}/bytes", U8, out)
+    inner = Context(c.graph, Node(node.op, [x, *node.inputs[1:]], [y], node.attrs, node.name), c.patch, c.producers)
+    reduce(inner)
+    c.patch.emit("Cast", [y], np.dtype(bool), out, {"to": 9}, c.y)
 
 
 def resize(c: Context) -> None:
