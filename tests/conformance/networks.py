@@ -457,6 +457,37 @@ def fixed() -> Net:
     return n
 
 
+def selection() -> Net:
+    """What searches, gathers, scatters and samples by data, and recurrent networks."""
+    n = Net("selection", 9)
+    x = n.input("x", n.stream.floats([5, 3, 8]), ["T", 3, 8])
+    whole = [n.const(n.stream.floats(s, 0.25)) for s in ([2, 24, 8], [2, 24, 6], [2, 48])]
+    y, last, cell = n.op("LSTM", x, *whole, hidden_size=6, direction="bidirectional", outputs=3)
+    n.output(y)
+    n.output(cell)
+    for before, seed in ((0, [[1, 21, 8], [1, 21, 7], [1, 42]]), (1, [[1, 21, 8], [1, 21, 7], [1, 42]])):
+        parts = [n.const(n.stream.floats(s, 0.25)) for s in seed]
+        n.output(n.op("GRU", x, *parts, hidden_size=7, linear_before_reset=before, outputs=2)[1])
+    parts = [n.const(n.stream.floats(s, 0.25)) for s in ([1, 9, 8], [1, 9, 9])]
+    n.output(n.op("RNN", x, *parts, hidden_size=9, direction="reverse", outputs=2)[0])
+    best, where = n.op("TopK", last, n.const([4], "int64"), axis=2, outputs=2)
+    n.output(n.op("CumSum", n.op("CumSum", best, n.const(2, "int64")), n.const(0, "int64"), exclusive=1, reverse=1))
+    n.output(n.op("ScatterElements", last, where, best, axis=2, reduction="add"))
+    at = n.const(n.stream.ints(0, 1, [4, 2], "int64"))
+    n.output(n.op("ScatterND", last, at, n.op("GatherND", last, at), reduction="mul"))
+    image = n.input("image", n.stream.floats([2, 3, 9, 7]), ["N", 3, 9, 7])
+    grid = n.input("grid", n.stream.floats([2, 5, 6, 2], 0.5), ["N", 5, 6, 2])
+    for mode, padding in (("linear", "zeros"), ("cubic", "border"), ("nearest", "reflection")):
+        n.output(n.op("GridSample", image, grid, mode=mode, padding_mode=padding))
+    boxes = n.input("boxes", n.stream.floats([1, 20, 4]), [1, 20, 4])
+    scores = n.input("scores", n.stream.floats([1, 2, 20]), [1, 2, 20])
+    limits = n.const([6], "int64"), n.const([0.3], "float32"), n.const([-0.5], "float32")
+    n.output(n.op("NonMaxSuppression", boxes, scores, *limits), TensorProto.INT64)
+    found = n.op("NonZero", n.op("Greater", x, n.const(0.75, "float32")))
+    n.output(n.op("GatherND", x, n.op("Transpose", found)))
+    return n
+
+
 NETWORKS: dict[str, Callable[[], Net]] = {
     f.__name__: f
     for f in (
@@ -471,5 +502,6 @@ NETWORKS: dict[str, Callable[[], Net]] = {
         qoperators,
         small_weights,
         fixed,
+        selection,
     )
 }

@@ -125,6 +125,46 @@ void add_movement(Random& r, std::vector<Case>& cases) {
        {ints(r, DType::s64, make_shape({3, 4}), -9, 9), index({-1})},
        DType::s64,
        1});
+  for (const char* fn : {"Sum", "Prod"})
+    add({"Cumulative", {{"fn", std::string(fn)}, {"exclusive", int64_t(1)}}, {x({3, 4}), scalar(1)}, f, 2});
+  Case top = simple_case({"TopK", {{"axis", int64_t(0)}}, {x({5, 3}), index({2})}, f, 2});
+  top.out.push_back({DType::s64, 2});
+  cases.push_back(top);
+  add({"NonZero", {}, {bytes_operand(r, DType::boolean, make_shape({3, 4}))}, DType::s64, 2});
+  const Operand places = ints(r, DType::s64, make_shape({2, 3}), -2, 1);
+  for (const char* how : {"none", "add", "max"})
+    add({"ScatterElements", {{"reduction", std::string(how)}}, {x({2, 4}), places, x({2, 3})}, f, 2});
+  add({"ScatterND", {}, {x({3, 4, 2}), ints(r, DType::s64, make_shape({5, 2}), -3, 2), x({5, 2})}, f, 3});
+  add({"GatherND",
+       {{"batch_dims", int64_t(1)}},
+       {x({3, 4, 2}), ints(r, DType::s32, make_shape({3, 2, 1}), -4, 3)},
+       f,
+       3});
+  add({"NonMaxSuppression",
+       {},
+       {x({2, 6, 4}), x({2, 3, 6}), scalar(4), of<float>(f, {0.3f}), of<float>(f, {-0.5f})},
+       DType::s64,
+       2});
+  for (const char* mode : {"nearest", "linear", "cubic"})
+    for (const char* padding : {"zeros", "border", "reflection"})
+      add({"GridSample",
+           {{"mode", std::string(mode)}, {"padding_mode", std::string(padding)}},
+           {x({1, 2, 4, 5}), floats(r, make_shape({1, 3, 3, 2}), -3, 3)},
+           f,
+           4});
+  for (const char* fn : {"RNN", "GRU", "LSTM"}) {
+    const int64_t gates = *fn == 'L' ? 4 : *fn == 'G' ? 3 : 1;
+    const char* functions = *fn == 'L' ? "Sigmoid,Tanh,Tanh" : *fn == 'G' ? "Sigmoid,Tanh" : "Tanh";
+    Operand weights = x({1, gates * 5, 5});
+    if (r.between(0, 1)) weights = constant(weights);
+    Case cell = simple_case({"Recurrent",
+                             {{"fn", std::string(fn)}, {"activations", std::string(functions)}},
+                             {x({3, 2, gates * 5}), weights, x({1, 2, 5}), absent(), index({2, 3})},
+                             f,
+                             4});
+    for (int64_t k = 1; k < (gates == 4 ? 3 : 2); k++) cell.out.push_back({f, 3});
+    cases.push_back(cell);
+  }
   add({"Resize", {{"mode", std::string("linear")}}, {x({1, 3, 4, 2}), absent(), of<float>(f, {1, 2, 1.5f, 1})}, f, 4});
 }
 

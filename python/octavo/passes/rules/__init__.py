@@ -4,10 +4,22 @@ A rule emits plan nodes through its Context, or raises Refuse with the reason wh
 """
 
 from octavo.passes.context import Rule
-from octavo.passes.rules import composed, functions, movement, normalization, products, quantization, windows
+from octavo.passes.rules import (
+    composed,
+    einsum,
+    functions,
+    movement,
+    normalization,
+    products,
+    quantization,
+    selection,
+    windows,
+)
 
 RULES: dict[str, Rule] = {
     **composed.RULES,
+    **einsum.RULES,
+    **selection.RULES,
     **functions.RULES,
     **products.RULES,
     **windows.RULES,
