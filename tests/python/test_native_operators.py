@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.reference
 import pytest
 from onnx import numpy_helper
 
@@ -44,6 +45,8 @@ OPERATORS: dict[str, tuple[str, ...]] = {
     "LRN": (),
     "LpNormalization": (),
     "LpPool": ("3d", "1d_default_"),
+    **dict.fromkeys(("AveragePool", "Conv", "ConvInteger", "MaxPool", "QLinearConv"), ()),
+    "ConvTranspose": ("output_shape",),
     "MaxUnpool": ("with_output_shape",),
     "Mean": (),
     "MeanVarianceNormalization": (),
@@ -116,3 +119,33 @@ def test_global_lp_pool(p: int) -> None:
     x = np.random.default_rng(p).standard_normal((2, 3, 5, 7), np.float32)
     want = (np.abs(x.astype(np.float64)) ** p).sum((2, 3), keepdims=True) ** (1 / p)
     np.testing.assert_allclose(session.run(None, [x])[0], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("group", [1, 2])
+def test_convolutions_with_weights_known_at_run_time(op: str, axes: int, group: int) -> None:
+    """Against onnx's reference, for strides, dilations, uneven padding, groups and three dimensions."""
+    rng = np.random.default_rng(axes)
+    attrs: dict[str, Any] = {"strides": [2, 1, 3][:axes], "dilations": [1, 2, 1][:axes], "group": group}
+    attrs["pads"] = [1, 0, 2][:axes] + [0, 1, 1][:axes]
+    if op == "ConvTranspose" and axes < 3:
+        attrs["output_padding"] = [1, 0, 2][:axes]
+    if op == "ConvTranspose":
+        attrs["group"] = group = 1  # onnx's reference has no groups here
+    x = rng.standard_normal((2, 4, *[7, 6, 5][:axes]), np.float32)
+    w = rng.standard_normal((4 if op == "ConvTranspose" else 6, 4 // group, *[3, 2, 3][:axes]), np.float32)
+    b = rng.standard_normal(w.shape[1] if op == "ConvTranspose" else 6, np.float32)
+    node = onnx.helper.make_node(op, ["x", "w", "b"], ["y"], **attrs)
+    info = [onnx.helper.make_tensor_value_info(n, 1, a.shape) for n, a in (("x", x), ("w", w), ("b", b))]
+    out = onnx.helper.make_tensor_value_info("y", 1, None)
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", info, [out]))
+    want = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x, "w": w, "b": b})[0]
+    first = None
+    for isa, threads in RUNS:
+        session = octavo.Session(model, isa=isa, threads=threads)
+        assert not session.python_steps
+        (got,) = session.run(None, [x, w, b])
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+        first = got if first is None else first
+        np.testing.assert_array_equal(got, first)

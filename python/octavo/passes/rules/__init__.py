@@ -13,6 +13,7 @@ from octavo.passes.rules import (
     products,
     quantization,
     selection,
+    unfold,
     windows,
 )
 
@@ -27,3 +28,5 @@ RULES: dict[str, Rule] = {
     **movement.RULES,
     **quantization.RULES,
 }
+for _name, _rule in unfold.RULES.items():
+    RULES[_name] = unfold.first_of(RULES[_name], _rule) if _name in RULES else _rule
