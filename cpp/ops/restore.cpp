@@ -169,7 +169,7 @@ void Restored::values(int64_t at, int64_t n, float* out) const {
   if (bits_ > 8) return wide_values(at, n, out);
   switch (each_) {
     case 1:
-      return byte_values<1>(at, n, out);
+      return type_ == DType::s8 ? s8_values(at, n, out) : byte_values<1>(at, n, out);
     case 2:
       return byte_values<2>(at, n, out);
     default:
@@ -188,6 +188,12 @@ void Restored::byte_values(int64_t at, int64_t n, float* out) const {
   }
   for (; i + Each <= n; i += Each, p++) std::memcpy(out + i, table + *p * Each, Each * sizeof(float));
   for (int k = 0; i < n; k++) out[i++] = table[*p * Each + k];
+}
+
+// The common case without the table: a conversion that compilers make vectors of.
+void Restored::s8_values(int64_t at, int64_t n, float* out) const {
+  const auto* p = reinterpret_cast<const int8_t*>(codes_) + at;
+  for (int64_t i = 0; i < n; i++) out[i] = float(p[i]);
 }
 
 void Restored::wide_values(int64_t at, int64_t n, float* out) const {

@@ -60,6 +60,7 @@ class Restored {
   void values(int64_t at, int64_t n, float* out) const;
   template <int Each>
   void byte_values(int64_t at, int64_t n, float* out) const;
+  void s8_values(int64_t at, int64_t n, float* out) const;
   void wide_values(int64_t at, int64_t n, float* out) const;
 
   Shape shape_;
