@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "core/minifloat.h"
-#include "ops/half.h"
 
 namespace octavo {
 namespace {
@@ -198,17 +197,34 @@ void Restored::s8_values(int64_t at, int64_t n, float* out) const {
 
 void Restored::wide_values(int64_t at, int64_t n, float* out) const {
   const uint8_t* p = codes_ + 2 * at;
-  for (int64_t i = 0; i < n; i++) {
-    uint16_t code;
-    std::memcpy(&code, p + 2 * i, 2);
-    if (type_ == DType::f16) {
-      out[i] = float_of(Half{code});
-    } else if (type_ == DType::bf16) {
-      const uint32_t bits = uint32_t(code) << 16;
+  const auto each = [&](auto&& convert) {
+    for (int64_t i = 0; i < n; i++) {
+      uint16_t code;
+      std::memcpy(&code, p + 2 * i, 2);
+      const uint32_t bits = convert(code);
       std::memcpy(out + i, &bits, 4);
-    } else {
-      out[i] = type_ == DType::s16 ? float(int16_t(code)) : float(code);
     }
+  };
+  const auto bits_of_float = [](float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    return bits;
+  };
+  if (type_ == DType::f16) {
+    // float_of(Half) without branches: the exponent is corrected by a product, which is exact for subnormals, too.
+    each([&](uint32_t code) {
+      const uint32_t shifted = (code & 0x7fffu) << 13;
+      float x;
+      std::memcpy(&x, &shifted, 4);
+      const uint32_t special = (code & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
+      return bits_of_float(x * 0x1p112f) | special | (code & 0x8000u) << 16;
+    });
+  } else if (type_ == DType::bf16) {
+    each([](uint32_t code) { return code << 16; });
+  } else if (type_ == DType::s16) {
+    each([&](uint16_t code) { return bits_of_float(float(int16_t(code))); });
+  } else {
+    each([&](uint16_t code) { return bits_of_float(float(code)); });
   }
 }
 

@@ -201,6 +201,16 @@ def test_sparse_initializers_stay_sparse(coordinates: bool) -> None:
 
 
 @pytest.mark.parametrize("number", CODES)
+def test_every_code_is_the_number_numpy_has(number: int) -> None:
+    dtype = np.dtype(DTYPES[number])
+    bits = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2, 27: 6, 28: 6}.get(number, 8 * dtype.itemsize)
+    q = np.arange(1 << bits).astype(np.uint16 if dtype.itemsize == 2 else np.uint8).view(dtype).reshape(2, -1)
+    attrs = {"axis": 0, "w_type": number, "w_shape": list(q.shape)}
+    with np.errstate(invalid="ignore"):
+        check("Gather", [pack(q), np.array([1, 0], np.int64)], attrs, constants=[0])
+
+
+@pytest.mark.parametrize("number", CODES)
 def test_packing(number: int) -> None:
     for n in (1, 2, 3, 4, 5, 64):
         q = codes(np.random.default_rng(n), number, (1, n))
