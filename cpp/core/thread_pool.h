@@ -37,11 +37,12 @@ class Region {
         const_cast<void*>(static_cast<const void*>(&f)));
   }
 
-  // How many chunks a job of `work` units (any unit) should be cut into, when a chunk must not be smaller than `grain`.
+  // How many chunks a job of `work` units (any unit) should be cut into, when chunks of about `grain` are worth
+  // claiming: as many for each thread, for three chunks would keep two threads as long as four.
   int64_t chunks_for(int64_t work, int64_t grain) const {
     if (threads_ == 1 || work <= grain) return 1;
     int64_t n = work / (grain > 0 ? grain : 1), cap = int64_t(threads_) * 4;
-    return n < 1 ? 1 : n > cap ? cap : n;
+    return n >= cap ? cap : (n + threads_ - 1) / threads_ * threads_;
   }
 
  private:

@@ -11,7 +11,7 @@ namespace octavo {
 namespace {
 
 constexpr int64_t kColumns = 512;  // a row is cut into pieces of this many outputs (even)
-constexpr int64_t kGrainUs = 15;   // work of a chunk
+constexpr int64_t kGrainUs = 4;    // work of a chunk
 
 int32_t weight_at(const DwconvS8Weights& w, int64_t channel, int64_t tap) {
   const int64_t i = channel * w.kh * w.kw + tap;
