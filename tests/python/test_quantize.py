@@ -138,6 +138,25 @@ def test_equalization_changes_no_result_of_the_float_model() -> None:
         assert weights is not None and old is not None and not np.array_equal(weights, old)
 
 
+def test_weights_that_layers_share_are_not_equalized() -> None:
+    rng = np.random.default_rng(4)
+    w = (rng.normal(0, 0.3, (3, 3, 1, 1)) * np.array([1, 20, 0.1]).reshape(3, 1, 1, 1)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c1"], "one"),
+        helper.make_node("Relu", ["c1"], ["a1"], "relu1"),
+        helper.make_node("Conv", ["a1", "w"], ["c2"], "two"),
+        helper.make_node("Relu", ["c2"], ["a2"], "relu2"),
+        helper.make_node("Conv", ["a2", "v"], ["y"], "three"),
+    ]
+    v = rng.normal(0, 0.3, (4, 3, 1, 1)).astype(np.float32)
+    net = model(nodes, [tensor("x", ["N", 3, 12, 12])], [tensor("y", ["N", 4, 12, 12])], {"w": w, "v": v})
+    graph, _ = prepare(net, 21)
+    session = octavo.Session(export_model(graph), optimize=False)
+    data = samples(4)
+    equalize(graph, session, Calibration(data, session.get_inputs()))
+    assert np.allclose(outputs(export_model(graph), data), outputs(net, data), rtol=1e-4, atol=1e-5)
+
+
 def test_excluded_nodes_and_operators_stay_float() -> None:
     report = octavo.quantize(convnet(), samples(), exclude=["depthwise"])
     reasons = {layer.name: layer.reason for layer in report.float_layers}

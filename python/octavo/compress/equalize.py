@@ -83,6 +83,9 @@ def find_pairs(graph: Graph) -> list[Pair]:
             ceiling, reader = bounds[1], uses.single_reader(reader.outputs[0])
         if reader is None or reader.op != "Conv" or not is_weighted(graph, reader) or reader is node:
             continue
+        constants = [*node.inputs[1:], reader.inputs[1]]
+        if any(len(uses.readers[name]) > 1 for name in constants if name):
+            continue  # shared with other layers, which would be scaled too
         channels = weights(graph, node).shape[0]
         group, inner = int(reader.attrs.get("group", 1)), weights(graph, reader).shape[1]
         if group * inner == channels:
