@@ -41,7 +41,8 @@ void set_memory_limit(size_t bytes) { chosen_limit.store(bytes, std::memory_orde
 
 Buffer::Buffer(size_t bytes, bool zero) {
   const size_t limit = memory_limit(), taken = std::min(held.load(std::memory_order_relaxed), limit);
-  if (bytes > limit - taken || bytes > SIZE_MAX - kSlack - kHugePage)
+  // The slack counts, too: of many small buffers it is most of the memory.
+  if (bytes > SIZE_MAX - kSlack - kHugePage || bytes + kSlack > limit - taken)
     fail(ErrorKind::out_of_memory,
          "cannot allocate %zu bytes: %zu are in use and the limit (this machine's memory) is %zu; use smaller inputs",
          bytes, taken, limit);
@@ -54,7 +55,7 @@ Buffer::Buffer(size_t bytes, bool zero) {
   size_ = bytes;
   std::memset(static_cast<char*>(data_) + bytes, 0, kSlack);
   if (zero) std::memset(data_, 0, bytes);
-  const size_t now = held.fetch_add(bytes) + bytes;
+  const size_t now = held.fetch_add(bytes + kSlack) + bytes + kSlack;
   size_t most = peak.load();
   while (now > most && !peak.compare_exchange_weak(most, now)) {
   }
@@ -62,7 +63,7 @@ Buffer::Buffer(size_t bytes, bool zero) {
 
 Buffer::~Buffer() {
   std::free(data_);
-  held.fetch_sub(size_);
+  if (data_ != nullptr) held.fetch_sub(size_ + kSlack);
 }
 
 void* empty_data() {

@@ -38,7 +38,7 @@ int32_t reciprocal_above_one(int32_t x) {
   int32_t y = 1515870810 + high_product(half, -1010580540);              // 48/17 - 32/17 half, Q2
   for (int i = 0; i < 3; i++) {                                          // Newton
     const int32_t error = (1 << 29) - high_product(half, y);
-    y += saturated(int64_t(high_product(y, error)) << 2);
+    y += saturated(int64_t(high_product(y, error)) * 4);
   }
   return saturated(int64_t(y) << 1);
 }

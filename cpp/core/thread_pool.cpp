@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "core/arith.h"
@@ -100,8 +101,11 @@ class Pool {
   }
 
   void grow(int workers) {
-    for (; workers_ < std::min(workers, kMaxThreads - 1); workers_++)
-      std::thread([this, id = workers_ + 1] { work(id); }).detach();
+    try {
+      for (; workers_ < std::min(workers, kMaxThreads - 1); workers_++)
+        std::thread([this, id = workers_ + 1] { work(id); }).detach();
+    } catch (const std::system_error&) {  // no more threads to be had: those there are share the chunks
+    }
   }
 
   // A scheduler may leave a worker on the CPU of the caller (or of another worker) for many milliseconds, where two

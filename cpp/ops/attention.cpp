@@ -48,6 +48,8 @@ class Attention : public Op {
   void infer(InferContext& ctx) const override {
     const Shape &q = ctx.in[0].shape, &k = ctx.in[1].shape, &v = ctx.in[2].shape;
     if (q[3] != k[3]) ctx.fail("queries have %lld channels but keys have %lld", (long long)q[3], (long long)k[3]);
+    if (has_mask_ && ctx.in[3].shape.rank > 4)  // its rank may be unknown until now
+      ctx.fail("the mask has rank %d, expected at most 4", ctx.in[3].shape.rank);
     Sizes s;
     if (!sizes(ctx.in.data(), s)) ctx.fail("the batch, head and mask axes of the inputs do not broadcast");
     if (v[1] != s.N) ctx.fail("there are %lld values for %lld keys", (long long)v[1], (long long)s.N);

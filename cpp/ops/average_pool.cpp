@@ -27,8 +27,8 @@ class AveragePool : public Op {
     if (ctx.out[0].elements() == 0) return;
     const Image x = image_of(ctx.in[0], window_.one_d), y = image_of(ctx.out[0], window_.one_d);
     const int64_t pixels = y.n * y.h * y.w;
-    const int64_t chunks =
-        std::min(pixels, ctx.pool.chunks_for(pixels * y.c * window_.h.kernel * window_.w.kernel, 64 << 10));
+    const int64_t taps = std::min(window_.h.kernel, x.h) * std::min(window_.w.kernel, x.w);  // but for clipped ones
+    const int64_t chunks = std::min(pixels, ctx.pool.chunks_for(pixels * y.c * taps, 64 << 10));
     ctx.pool.parallel_for(chunks, [&](int64_t c, int) {
       for (int64_t i = pixels * c / chunks; i < pixels * (c + 1) / chunks; i++)
         pixel(x, y, i / (y.w * y.h), i / y.w % y.h, i % y.w);

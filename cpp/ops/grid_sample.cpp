@@ -59,8 +59,8 @@ class GridSample : public Op {
       ctx.fail("the grid must have the shape [images, output sizes.., %d]", axes);
     Shape y = x;
     for (int a = 0; a < axes; a++) y.dim[2 + a] = grid.dim[1 + a];
+    set_shape(ctx, 0, y);  // first, for the product below may overflow otherwise
     if (x.span(2, x.rank) == 0 && y.elements() != 0) ctx.fail("the images are empty");
-    set_shape(ctx, 0, y);
   }
 
   void run(RunContext& ctx) const override {

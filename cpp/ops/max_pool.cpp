@@ -38,7 +38,7 @@ class MaxPool : public Op {
     if (ctx.out[0].elements() == 0) return;
     const Image x = image_of(ctx.in[0], window_.one_d), y = image_of(ctx.out[0], window_.one_d);
     const int64_t element = int64_t(size_of(ctx.in[0].dtype)), lines = y.n * y.h;
-    const int64_t work = lines * y.w * y.c * window_.h.kernel * window_.w.kernel;
+    const int64_t work = lines * y.w * y.c * std::min(window_.h.kernel, x.h) * std::min(window_.w.kernel, x.w);
     const int64_t chunks = std::min(lines, ctx.pool.chunks_for(work, kGrain));
     ctx.pool.parallel_for(chunks, [&](int64_t c, int) {
       for (int64_t l = lines * c / chunks; l < lines * (c + 1) / chunks; l++) line(x, y, element, l / y.h, l % y.h);

@@ -5,8 +5,8 @@
 // intersection is empty. How many rows there are depends on the data: infer() selects to count, run() to write.
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
+#include "core/buffer.h"
 #include "ops/copy.h"
 
 namespace octavo {
@@ -59,21 +59,23 @@ class NonMaxSuppression : public Op {
         ctx.need_value = true;
         return;
       }
-    std::vector<uint8_t> scratch(bytes(boxes.dim[1]));
+    const Buffer scratch(bytes(scores));
     Shape y;
     y.rank = 2;
-    y.dim[0] = select(ctx.in.data(), int(ctx.in.size()), scratch.data(), nullptr, 0), y.dim[1] = 3;
+    y.dim[0] = select(ctx.in.data(), int(ctx.in.size()), scratch.as<uint8_t>(), nullptr, 0), y.dim[1] = 3;
     set_shape(ctx, 0, y);
   }
 
-  size_t scratch_bytes(const View* in, const View*, int) const override { return bytes(in[0].shape.dim[1]); }
+  size_t scratch_bytes(const View* in, const View*, int) const override { return bytes(in[1].shape); }
 
   void run(RunContext& ctx) const override {
     select(ctx.in, ctx.inputs, ctx.scratch, ctx.out[0].as<int64_t>(), ctx.out[0].shape.dim[0]);
   }
 
  private:
-  static size_t bytes(int64_t boxes) { return size_t(boxes) * (sizeof(int64_t) + sizeof(Box)); }
+  static size_t bytes(const Shape& scores) {
+    return scores.elements() == 0 ? 0 : size_t(scores.dim[2]) * (sizeof(int64_t) + sizeof(Box));
+  }
 
   // Writes up to `most` rows to y where it is given; returns how many there are.
   int64_t select(const View* in, int inputs, uint8_t* scratch, int64_t* y, int64_t most) const {

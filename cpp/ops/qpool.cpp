@@ -181,6 +181,7 @@ class QReduceMean : public Op {
     check_arity(ctx, 1, 1);
     ctx.need(0, DType::u8);
     check_dtype(ctx, 0, DType::u8);
+    if (ctx.inputs[0].rank < 0) ctx.fail("the input's rank must be known");
     reduced_ = axis_set(ctx.step.ints("axes"), ctx.inputs[0].rank, ctx.step);
     keep_ = ctx.step.i("keepdims", 1) != 0;
   }

@@ -118,26 +118,29 @@ class Linear : public Op {
     block_ = ctx.step.i("block_size", 0);
     if (block_ < 0) ctx.fail("block_size is negative (%lld)", (long long)block_);
     if (block_ > 0 && ctx.inputs[0].rank == 0) ctx.fail("block_size needs an input with axes, not a scalar");
-    const int64_t axis = ctx.step.i("axis", 1);  // its default means the only axis of a vector, too
-    if (ctx.inputs[0].rank > 0 && (block_ > 0 || ctx.inputs[1].rank > 0))
-      axis_ = axis == 1 && ctx.inputs[0].rank == 1 ? 0 : normal_axis(axis, ctx.inputs[0].rank, ctx.step);
+    axis_ = ctx.step.i("axis", 1);
+    if (ctx.inputs[0].rank > 0 && (block_ > 0 || ctx.inputs[1].rank > 0)) check_axis(ctx.inputs[0].rank, ctx.step);
   }
 
  public:
   void infer(InferContext& ctx) const override {
     const Shape &x = ctx.in[0].shape, &s = ctx.in[1].shape;
     if (ctx.has(2) && ctx.in[2].shape.elements() != s.elements()) ctx.fail("scale and zero point differ in shape");
+    if (block_ > 0 || s.elements() != 1) {  // ranks may be unknown until now
+      if (x.rank == 0) ctx.fail("a scalar has no axis for several scales or for blocks");
+      check_axis(x.rank, ctx.step);
+    }
+    const int axis = axis_of(x.rank);
     if (block_ > 0) {
       if (s.rank != x.rank) ctx.fail("blocked scales have rank %d, expected the input's rank %d", s.rank, x.rank);
       for (int i = 0; i < x.rank; i++) {
-        const int64_t expected = i == axis_ ? x[i] / block_ + (x[i] % block_ != 0) : x[i];
+        const int64_t expected = i == axis ? x[i] / block_ + (x[i] % block_ != 0) : x[i];
         if (s[i] != expected)
           ctx.fail("blocked scales have %lld entries on axis %d, expected %lld", (long long)s[i], i,
                    (long long)expected);
       }
     } else if (s.elements() != 1) {
-      if (s.rank != 1 || x.rank == 0 || s[0] != x[axis_])
-        ctx.fail("scales must be one, or one for each element of axis %d", axis_);
+      if (s.rank != 1 || s[0] != x[axis]) ctx.fail("scales must be one, or one for each element of axis %d", axis);
     }
     set_shape(ctx, 0, x);
   }
@@ -147,13 +150,19 @@ class Linear : public Op {
     Spread s;
     if (scale.elements() == 1 && block_ == 0) return s;
     s.kind = block_ > 0 ? Spread::kBlocked : Spread::kPerAxis;
-    s.c = x.shape[axis_], s.inner = x.shape.span(axis_ + 1, x.shape.rank);
-    if (block_ > 0) s.block = block_, s.blocks = scale.shape[axis_];
+    const int axis = axis_of(x.shape.rank);
+    s.c = x.shape[axis], s.inner = x.shape.span(axis + 1, x.shape.rank);
+    if (block_ > 0) s.block = block_, s.blocks = scale.shape[axis];
     return s;
   }
 
-  int64_t block_ = 0;
-  int axis_ = 0;
+  // Axis 1, the default, means the only axis of a vector, too.
+  void check_axis(int rank, const StepDef& step) const {
+    if (axis_ != 1 || rank != 1) normal_axis(axis_, rank, step);
+  }
+  int axis_of(int rank) const { return int(axis_ == 1 && rank == 1 ? 0 : axis_ < 0 ? axis_ + rank : axis_); }
+
+  int64_t block_ = 0, axis_ = 1;
 };
 
 class QuantizeLinear : public Linear {

@@ -206,7 +206,8 @@ class ScatterND : public Scatter {
   void run(RunContext& ctx) const override {
     const View &x = ctx.in[0], &indices = ctx.in[1];
     const Slices s(x.shape, indices.shape, 0);
-    for (int64_t i = 0; i < s.vectors; i++) s.at(indices, i, name_, "ScatterND");
+    // Empty index vectors cost no memory, so there may be 2^40 of them.
+    for (int64_t i = 0; i < s.vectors && s.q > 0; i++) s.at(indices, i, name_, "ScatterND");
     copy_input(ctx);
     const size_t element = size_of(x.dtype);
     if (s.slice == 0) return;

@@ -71,12 +71,18 @@ class Unary : public Op {
         return f != UnaryFn::Not && f != UnaryFn::BitwiseNot;
       case DType::f64:
         return unary_f64(f, nullptr, nullptr, 0);
-      case DType::f16:
-      case DType::none:
-        return false;
-      default:
+      case DType::u8:
+      case DType::s8:
+      case DType::u16:
+      case DType::s16:
+      case DType::u32:
+      case DType::s32:
+      case DType::u64:
+      case DType::s64:
         return f == UnaryFn::Neg || f == UnaryFn::Abs || f == UnaryFn::Sign || f == UnaryFn::Relu ||
                f == UnaryFn::Clip || f == UnaryFn::BitwiseNot;
+      default:
+        return false;
     }
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/arith.h"
 #include "plan/memory.h"
 
 namespace octavo {
@@ -49,6 +50,7 @@ Instance::Instance(const Program& program, const std::vector<Shape>& input_shape
 }
 
 void Instance::resolve_shapes(const std::vector<Shape>& input_shapes) {
+  const FpScope rounding;  // steps are run here as well
   const Plan& plan = *program_.plan;
   for (size_t v = 0; v < plan.values.size(); v++) {
     View& view = places_[v].view;
@@ -264,7 +266,9 @@ void Instance::share_in_place() {
       const int32_t r = root(in);
       if (!planned(r) || pinned_[r] || pinned_[in] || last[r] != step) continue;
       if (places_[in].view.bytes() != places_[out].view.bytes()) continue;
-      if (std::count(s.inputs.begin(), s.inputs.end(), in) != 1) continue;
+      // Nothing else that the step reads may lie there, under this name or that of a Reshape.
+      if (std::count_if(s.inputs.begin(), s.inputs.end(), [&](int32_t v) { return v >= 0 && root(v) == r; }) != 1)
+        continue;
       parent_[out] = in;
       last[r] = std::max(last[r], last[out]);
       break;

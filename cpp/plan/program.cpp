@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "core/arith.h"
 #include "core/buffer.h"
 
 namespace octavo {
@@ -26,6 +27,7 @@ std::shared_ptr<const Program> find(const Plan& plan, Isa isa, int threads) {
 }
 
 std::shared_ptr<Program> bind_program(std::shared_ptr<const Plan> plan, Isa isa, int threads) {
+  const FpScope rounding;  // operators compute tables and packed weights
   const size_t before = bytes_held();
   auto program = std::make_shared<Program>();
   Program& p = *program;

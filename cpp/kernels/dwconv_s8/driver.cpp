@@ -147,7 +147,7 @@ void DwconvS8Packed::find_taps(const DwconvS8Weights& w) {
         while (summands < kSummands && part_at(weight_at(w, c, t), summands) != 0) summands++;
     }
     for (int p = 0; p < summands; p++) {
-      taps_.push_back({int32_t(t / w.kw * w.dil_h), int32_t(t % w.kw * w.dil_w)});
+      taps_.push_back({t / w.kw * w.dil_h, t % w.kw * w.dil_w});
       part_of_.push_back(int32_t(t * 4 + p));
     }
   }

@@ -46,7 +46,7 @@ class DwconvS8Packed {
     DwconvS8::RowFn tail, last_tail;
   };
   struct Tap {
-    int32_t row, column;  // in input pixels, dilation included
+    int64_t row, column;  // in input pixels, dilation included
   };
 
   bool two_rows() const { return kind_ == DwconvS8Kind::s1_two_rows; }
