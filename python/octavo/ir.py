@@ -202,6 +202,7 @@ class Graph:
         twins = {id(n): replace(n, inputs=list(n.inputs), outputs=list(n.outputs), attrs=dict(n.attrs)) for n in self}
         other.opsets, other.metadata, other._count = dict(self.opsets), dict(self.metadata), self._count
         other.nodes, other.notes = list(twins.values()), list(self.notes)
+        other.functions = list(self.functions)
         other.values = {name: replace(value) for name, value in self.values.items()}
         other.inputs, other.outputs = list(self.inputs), list(self.outputs)
         return other, twins

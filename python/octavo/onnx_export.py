@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.version_converter
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from octavo.errors import InvalidModel, IoError, Unsupported
 from octavo.ir import PLAN, Graph, Node, Shape
+from octavo.onnx_control import outer_names, subgraphs
 from octavo.onnx_import import load_model
+from octavo.onnx_upgrade import inlined
 
 PRODUCER = "octavo"
 # onnx's IR version that carries an operator set: runtimes refuse files newer than they know.
@@ -31,6 +33,10 @@ def at_opset(model: Any, least: int) -> ModelProto:
     version = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=least)
     if version >= least:
         return proto
+    if len(proto.functions):  # the converter drops them
+        proto = inlined(proto)
+        if len(proto.functions):
+            raise Unsupported(f"the model has functions that onnx cannot convert to operator set {least}")
     try:
         return onnx.version_converter.convert_version(proto, least)
     except Exception as e:
@@ -67,6 +73,7 @@ def export_model(graph: Graph, metadata: dict[str, str] | None = None) -> ModelP
     newest = max(v for d, v in graph.opsets.items() if d == "")
     ir_version = next((v for o, v in sorted(IR_VERSION.items()) if newest <= o), onnx.IR_VERSION)
     model = helper.make_model(proto, opset_imports=opsets, producer_name=PRODUCER, ir_version=ir_version)
+    model.functions.extend(graph.functions)
     helper.set_model_props(model, {**graph.metadata, **(metadata or {})})
     if model.ByteSize() < LARGEST_INLINE:
         try:
@@ -101,12 +108,33 @@ def node_proto(node: Node) -> NodeProto:
     if node.origin is not None and node.origin.op_type == node.op:
         proto = NodeProto()  # keeps subgraphs and attributes that the graph does not read
         proto.CopyFrom(node.origin)
+        captured = [n for n in outer_names(proto) if n not in proto.input]
+        called = dict(zip([*proto.input, *captured], node.inputs))
+        for sub in subgraphs(proto):
+            rename_captured(sub, called)
         del proto.input[:], proto.output[:]
-        proto.input.extend(node.inputs[: len(node.origin.input)])
+        proto.input.extend(node.inputs[: len(node.inputs) - len(captured)])
         proto.output.extend(node.outputs)
         proto.name = node.name
         return proto
     return helper.make_node(node.op, node.inputs, node.outputs, name=node.name, domain=node.domain, **node.attrs)
+
+
+def rename_captured(graph: GraphProto, called: dict[str, str]) -> None:
+    """Names that a subgraph takes from around it become those that passes have given them since."""
+    own = {v.name for v in [*graph.input, *graph.initializer]} | {s.values.name for s in graph.sparse_initializer}
+    own |= {out for node in graph.node for out in node.output}
+    called = {old: new for old, new in called.items() if old != new and old not in own}
+    if not called:
+        return
+    for node in graph.node:
+        names = [called.get(name, name) for name in node.input]
+        del node.input[:]
+        node.input.extend(names)
+        for sub in subgraphs(node):
+            rename_captured(sub, called)
+    for out in graph.output:
+        out.name = called.get(out.name, out.name)
 
 
 def tensor(name: str, array: np.ndarray) -> TensorProto:
@@ -118,6 +146,9 @@ def known(graph: Graph, name: str) -> bool:
 
 
 def value_info(graph: Graph, name: str, public: str | None = None) -> ValueInfoProto:
+    host = graph.values[name].host
+    if host is not None:  # a sequence or an optional
+        return helper.make_value_info(public or name, host)
     dtype, shape = graph.dtype(name), graph.shape(name)
     kind = TensorProto.FLOAT if dtype is None else helper.np_dtype_to_tensor_dtype(dtype)
     return helper.make_tensor_value_info(public or name, kind, dims(shape))

@@ -168,6 +168,64 @@ def test_excluded_nodes_and_operators_stay_float() -> None:
     assert {layer.name for layer in report.layers if layer.kind == "int8"} >= {"first", "depthwise", "project"}
 
 
+def test_a_correction_reaches_a_layer_without_a_bias() -> None:
+    rng = np.random.default_rng(2)
+    w = rng.normal(0, 0.3, (4, 3, 3, 3)).astype(np.float32)
+    net = model([helper.make_node("Conv", ["x", "w"], ["y"], "one")], [tensor("x", ["N", 3, 12, 12])], [tensor("y", None)], {"w": w})  # type: ignore[arg-type]  # fmt: skip  # noqa: E501
+    data = [{"x": f["x"] + np.float32(2)} for f in samples(8)]
+    want = outputs(net, data)
+    errors = []
+    for correction in (True, False):
+        written = octavo.quantize(net, data, weight_bits=4, rounding="nearest", bias_correction=correction).model
+        assert next(len(n.input) for n in written.graph.node if n.name == "one") == (3 if correction else 2)
+        errors.append(np.abs((outputs(written, data) - want).mean((0, 2, 3))).max())
+    assert errors[0] < 0.2 * errors[1]
+
+
+def test_a_branch_may_read_what_an_identity_handed_on() -> None:
+    rng = np.random.default_rng(2)
+    w = rng.normal(0, 0.3, (4, 3, 3, 3)).astype(np.float32)
+
+    def branch(op: str) -> onnx.GraphProto:
+        return helper.make_graph([helper.make_node(op, ["same"], [f"of_{op}"])], op, [], [tensor(f"of_{op}", None)])  # type: ignore[arg-type,list-item]  # fmt: skip
+
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node("Identity", ["c"], ["same"], "identity"),
+        helper.make_node("If", ["flag"], ["y"], "if", then_branch=branch("Neg"), else_branch=branch("Abs")),
+    ]
+    inputs = [tensor("x", ["N", 3, 12, 12]), tensor("flag", [], onnx.TensorProto.BOOL)]
+    net = model(nodes, inputs, [tensor("y", None)], {"w": w})  # type: ignore[arg-type]
+    data = [{**feeds, "flag": np.array(k % 2 == 0)} for k, feeds in enumerate(samples(4))]
+    assert sqnr(outputs(net, data), outputs(octavo.quantize(net, data).model, data)) > 30
+
+
+@pytest.mark.parametrize("op", ["MatMul", "Gemm", "Conv"])
+def test_a_bias_added_by_a_node_of_its_own_is_no_8_bit_tensor(op: str) -> None:
+    rng = np.random.default_rng(2)
+    w, v, b = (rng.normal(0, 0.3, shape).astype(np.float32) for shape in ((6, 8), (8, 4), (8,)))
+    b[7] = 60  # one step of eight bits would swallow the others
+    shape = ["N", 6]
+    if op == "Conv":
+        w, v, b, shape = w.T[:, :, None, None], v.T[:, :, None, None], b.reshape(1, 8, 1, 1), ["N", 6, 3, 3]
+    nodes = [
+        helper.make_node(op, ["x", "w"], ["m"], "one"),
+        helper.make_node("Add", ["m", "b"], ["s"], "add"),
+        helper.make_node("Relu", ["s"], ["r"], "relu"),
+        helper.make_node(op, ["r", "v"], ["y"], "two"),
+    ]
+    net = model(nodes, [tensor("x", shape)], [tensor("y", None)], {"w": w, "v": v, "b": b})  # type: ignore[arg-type]
+    data = [{"x": rng.normal(0, 1, (2, 6, 3, 3)[: len(shape)]).astype(np.float32)} for _ in range(8)]
+    for correction in (True, False):
+        written = octavo.quantize(net, data, bias_correction=correction).model
+        session = octavo.Session(written)
+        assert not {step.op for step in session.steps} & {"Binary", "QAdd"} and not session.notes
+        constants = {t.name: onnx.numpy_helper.to_array(t) for t in written.graph.initializer}
+        (read,) = [name for n in written.graph.node if n.name == "add" for name in n.input if name in constants]
+        assert constants[read].dtype == np.float32 and np.allclose(constants[read], b, atol=0.1)
+        assert next(len(n.input) for n in written.graph.node if n.name == "one") == 2  # not added twice
+
+
 def test_functions_of_one_tensor_become_one_table() -> None:
     rng = np.random.default_rng(2)
     constants = {
@@ -192,6 +250,28 @@ def test_functions_of_one_tensor_become_one_table() -> None:
 
 
 # -- calibration data --------------------------------------------------------------------------------------------------
+
+
+def test_functions_of_an_older_model_are_written_out() -> None:
+    net = convnet()
+    net.opset_import[0].version = 17
+    net.ir_version = 8
+    opsets = [helper.make_opsetid("", 17)]
+    net.functions.append(helper.make_function("local", "Same", ["a"], ["b"], [helper.make_node("Relu", ["a"], ["b"])], opsets))  # fmt: skip  # noqa: E501
+    net.opset_import.append(helper.make_opsetid("local", 1))
+    node = next(n for n in net.graph.node if n.name == "clip1")
+    node.CopyFrom(helper.make_node("Same", ["n1"], ["a1"], "same", domain="local"))
+    data = samples()
+    assert sqnr(outputs(net, data), outputs(octavo.quantize(net, data).model, data)) > 20
+
+
+def test_outputs_that_are_sequences_stay_sequences() -> None:
+    net = convnet()
+    net.graph.node.append(helper.make_node("SequenceConstruct", ["pooled", "flat"], ["both"], "pair"))
+    net.graph.output.append(helper.make_tensor_sequence_value_info("both", onnx.TensorProto.FLOAT, None))
+    written = octavo.quantize(net, samples()).model
+    assert written.graph.output[1].type.HasField("sequence_type")
+    assert [len(octavo.Session(written).run(None, f)[1]) for f in samples(2)] == [2, 2]
 
 
 class Reader:
@@ -219,6 +299,24 @@ def test_every_kind_of_data_gives_the_same_model(tmp_path: Path) -> None:
     ):  # fmt: skip
         assert octavo.quantize(convnet(), source).model.SerializeToString() == want
     assert octavo.quantize(convnet(), data + samples(3, seed=4), limit=6).model.SerializeToString() == want
+
+
+def test_computed_scales_of_resize_stay_float() -> None:
+    net = convnet()
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"], "shape"),
+        helper.make_node("Cast", ["shape"], ["sizes"], "cast", to=onnx.TensorProto.FLOAT),
+        helper.make_node("Div", ["sizes", "sizes"], ["ones"], "one"),
+        helper.make_node("Mul", ["ones", "factors"], ["scales"], "scales"),
+        helper.make_node("Resize", ["a1", "", "scales"], ["wide"], "resize", mode="nearest"),
+        helper.make_node("Conv", ["wide", "w3"], ["z"], "last"),
+    ]
+    net.graph.node.extend(nodes)
+    net.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 1, 1.7, 3.3], np.float32), "factors"))
+    net.graph.output.append(tensor("z", ["N", 8, "H", "W"]))  # type: ignore[arg-type]
+    written = octavo.quantize(net, samples()).model
+    want, got = (octavo.Session(m).run(["z"], samples(1, seed=7)[0])[0] for m in (net, written))
+    assert got.shape == want.shape == (1, 8, 20, 39) and sqnr(want, got) > 20
 
 
 def test_a_histogram_does_not_depend_on_order_and_counts_everything() -> None:
@@ -267,6 +365,23 @@ def test_parameters_hold_zero_exactly() -> None:
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("least", [-np.inf, float(np.finfo(np.float32).min)])
+def test_a_mask_of_infinities_stays_float(least: float) -> None:
+    rng = np.random.default_rng(8)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["q"], "query"),
+        helper.make_node("Transpose", ["q"], ["k"], "turn", perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["q", "k"], ["s"], "scores"),
+        helper.make_node("Add", ["s", "mask"], ["m"], "mask"),
+        helper.make_node("Softmax", ["m"], ["p"], "softmax"),
+        helper.make_node("MatMul", ["p", "q"], ["y"], "mix"),
+    ]
+    constants = {"w": rng.normal(0, 0.3, (8, 8)).astype(np.float32), "mask": np.triu(np.full((5, 5), least, np.float32), 1)}  # fmt: skip  # noqa: E501
+    net = model(nodes, [tensor("x", [1, 5, 8])], [tensor("y", [1, 5, 8])], constants)
+    data = [{"x": rng.normal(0, 1, (1, 5, 8)).astype(np.float32)} for _ in range(8)]
+    assert sqnr(outputs(net, data), outputs(octavo.quantize(net, data).model, data)) > 25
+
+
 def test_bad_requests_say_what_to_mend(tmp_path: Path) -> None:
     net, data = convnet(), samples(2)
     nan = [{"x": np.full((1, 3, 12, 12), np.nan, np.float32)}]
@@ -305,6 +420,38 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (8,), (1, 1), (1, 8), (4, 1), (4, 8), (8, 1)], ids=str)
+@pytest.mark.parametrize("options", [{}, {"bias_correction": False}, {"per_channel": False}], ids=str)
+def test_every_shape_of_a_bias(shape: tuple[int, ...], options: dict) -> None:
+    rng = np.random.default_rng(6)
+    rows = 8 if shape == (8, 1) else 4
+    constants = {"w": rng.normal(0, 0.3, (8, 6)), "b": rng.normal(0, 1, shape), "v": rng.normal(0, 0.3, (8, 3))}
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"], "one", transB=1),
+        helper.make_node("Relu", ["h"], ["r"], "relu"),
+        helper.make_node("Gemm", ["r", "v"], ["y"], "two"),
+    ]
+    floats = {name: np.asarray(a, np.float32) for name, a in constants.items()}
+    net = model(nodes, [tensor("x", [rows, 6])], [tensor("y", [rows, 3])], floats)
+    data = [{"x": rng.normal(0, 1, (rows, 6)).astype(np.float32)} for _ in range(8)]
+    assert sqnr(outputs(net, data), outputs(octavo.quantize(net, data, **options).model, data)) > 25
+
+
+@pytest.mark.parametrize("correction", [True, False])
+def test_a_computed_bias_is_kept(correction: bool) -> None:
+    rng = np.random.default_rng(6)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], "one"),
+        helper.make_node("GlobalAveragePool", ["a"], ["mean"], "mean"),
+        helper.make_node("Reshape", ["mean", "flat"], ["bias"], "reshape"),
+        helper.make_node("Conv", ["x", "v", "bias"], ["y"], "two"),
+    ]
+    w, v = (rng.normal(0, 0.3, (4, 3, 1, 1)).astype(np.float32) for _ in range(2))
+    net = model(nodes, [tensor("x", [1, 3, 12, 12])], [tensor("y", [1, 4, 12, 12])], {"w": w, "v": v, "flat": np.array([4])})  # fmt: skip  # noqa: E501
+    data = [{"x": f["x"] + np.float32(k)} for k, f in enumerate(samples(8))]
+    assert sqnr(outputs(net, data), outputs(octavo.quantize(net, data, bias_correction=correction).model, data)) > 30
+
+
 def test_dead_and_constant_channels_and_large_biases() -> None:
     net = convnet()
     w1 = next(t for t in net.graph.initializer if t.name == "w1")
@@ -319,6 +466,27 @@ def test_dead_and_constant_channels_and_large_biases() -> None:
     assert not session.notes and {s.op for s in session.steps} & {"QConv"}
     fresh = samples(8, seed=9)
     assert sqnr(outputs(net, fresh), outputs(report.model, fresh)) > 20
+
+
+def test_damaged_archives_and_limits_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "data.npz"
+    np.savez_compressed(file, x=np.concatenate([f["x"] for f in samples(4)]))
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[200:260] = bytes(60)
+    for damaged in (b"", whole[:300], bytes(flipped)):
+        file.write_bytes(damaged)
+        with pytest.raises(octavo.IoError, match="cannot read"):
+            octavo.quantize(convnet(), file)
+    with pytest.raises(octavo.InvalidArgument, match="limit should be 1 or more"):
+        octavo.quantize(convnet(), samples(), limit=-1)
+
+
+def test_inputs_whose_squares_overflow_keep_the_nearest_weights() -> None:
+    rng = np.random.default_rng(3)
+    net = model([helper.make_node("MatMul", ["x", "w"], ["y"], "one")], [tensor("x", ["N", 6])], [tensor("y", ["N", 3])], {"w": rng.normal(0, 1e-20, (6, 3)).astype(np.float32)})  # fmt: skip  # noqa: E501
+    data = [{"x": rng.normal(0, 1e20, (4, 6)).astype(np.float32)} for _ in range(4)]
+    assert sqnr(outputs(net, data), outputs(octavo.quantize(net, data).model, data)) > 30
 
 
 def test_calibration_memory_is_that_of_one_sample() -> None:
@@ -375,3 +543,18 @@ def test_pictures_calibrate(tmp_path: Path) -> None:
         image.fromarray(pixels).save(tmp_path / f"{k}.png")
     report = octavo.quantize(convnet(), tmp_path)
     assert report.samples == 3
+
+
+def test_weights_stored_sparse_are_refused_by_name() -> None:
+    dense = np.zeros((600, 8), np.float32)
+    dense[::50] = 1
+    at = np.flatnonzero(dense)
+    sparse = helper.make_sparse_tensor(
+        onnx.numpy_helper.from_array(dense.reshape(-1)[at], "w"),
+        onnx.numpy_helper.from_array(at.astype(np.int64)),
+        list(dense.shape),
+    )
+    net = model([helper.make_node("MatMul", ["x", "w"], ["y"], "m")], [tensor("x", [1, 600])], [tensor("y", [1, 8])])
+    net.graph.sparse_initializer.append(sparse)
+    with pytest.raises(octavo.Unsupported, match="stored sparse"):
+        octavo.quantize(net, np.ones((2, 600), np.float32))

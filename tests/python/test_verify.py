@@ -13,6 +13,7 @@ from onnx import numpy_helper
 import octavo
 from octavo.cli import main
 from octavo.report.verify import VerifyReport, verify, verify_text
+from small_models import model, tensor
 from test_quantize import convnet, outputs, samples, sqnr
 
 
@@ -106,6 +107,18 @@ def test_an_overflowing_bias() -> None:
     assert "bias of channel 3 overflows int32" in found.cause  # type: ignore[attr-defined]
 
 
+def test_a_layer_is_not_blamed_for_the_one_before_it() -> None:
+    net = convnet()
+    coarse = octavo.quantize(net, samples()).model
+    bias = starting(coarse, "b3/quantized")
+    coarse = changed(coarse, bias, lambda q: np.where(np.arange(8) == 3, 2**31 - 1, q).astype(q.dtype))
+    # The addition behind it loses much by itself, so that it needs a cause of its own.
+    coarse = changed(coarse, starting(coarse, "sum/scale"), lambda s: (s * 40).astype(s.dtype))
+    report = verify(net, coarse, samples(8, seed=3))
+    assert "bias of channel 3" in named(report, "project").cause  # type: ignore[attr-defined]
+    assert "bias" not in named(report, "residual").cause  # type: ignore[attr-defined]
+
+
 def test_models_of_onnxruntimes_quantizer_are_matched(tmp_path: Path) -> None:
     quantization = pytest.importorskip("onnxruntime.quantization", reason="onnxruntime (test extra) is not installed")
     net = convnet()
@@ -122,6 +135,54 @@ def test_models_of_onnxruntimes_quantizer_are_matched(tmp_path: Path) -> None:
     report = verify(net, tmp_path / "q.onnx", samples(4, seed=3))
     assert {"project", "residual", "mean"} <= {e.node for e in report.layers}
     assert sum(e.alone is not None for e in report.layers) >= 4
+
+
+def with_qdq(net: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    """The model with Q and DQ on every named tensor, as other quantizers place them."""
+    result = onnx.ModelProto()
+    result.CopyFrom(net)
+    graph, nodes = result.graph, list(onnx.ModelProto.FromString(net.SerializeToString()).graph.node)
+    del graph.node[:]
+    for name, value in (("S", np.float32(0.05)), ("Z", np.uint8(128))):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), name))
+
+    def pair(name: str) -> None:
+        graph.node.append(onnx.helper.make_node("QuantizeLinear", [name, "S", "Z"], [f"{name}_q"], f"{name}_q"))
+        graph.node.append(onnx.helper.make_node("DequantizeLinear", [f"{name}_q", "S", "Z"], [f"{name}_dq"], f"{name}_dq"))  # fmt: skip  # noqa: E501
+
+    pair("x")
+    for node in nodes:
+        inputs = [f"{name}_dq" if name in names else name for name in node.input]
+        del node.input[:]
+        node.input.extend(inputs)
+        graph.node.append(node)
+        if node.output[0] in names:
+            pair(node.output[0])
+    return result
+
+
+def test_quantized_values_inside_a_function_written_out() -> None:
+    make = onnx.helper.make_node
+    nodes = [
+        make("Div", ["x", "root"], ["a"], "div"), make("Erf", ["a"], ["e"], "erf"),
+        make("Add", ["e", "one"], ["p"], "add"), make("Mul", ["x", "p"], ["g"], "mul"),
+        make("Mul", ["g", "half"], ["y"], "half"),
+    ]  # fmt: skip
+    constants = {"root": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)}
+    net = model(nodes, [tensor("x", [1, 8])], [tensor("y", [1, 8])], constants)
+    data = [{"x": np.linspace(-2, 2, 8, dtype=np.float32)[None]}]
+    report = verify(net, with_qdq(net, ["x", "a", "e", "p", "g"]), data)
+    assert {"a", "e", "p", "g"} <= {e.tensor for e in report.layers}
+
+
+def test_empty_outputs_and_a_long_float_tail() -> None:
+    make = onnx.helper.make_node
+    nodes = [make("Slice", ["x", "zero", "zero"], ["none"], "none"), make("Relu", ["x"], ["t0"], "relu")]
+    nodes += [make("Sin", [f"t{k}"], [f"t{k + 1}"], f"sin{k}") for k in range(600)]
+    outputs = [tensor("none", [0, 8]), tensor("t600", [1, 8])]
+    net = model(nodes, [tensor("x", [1, 8])], outputs, {"zero": np.array([0])})
+    report = verify(net, with_qdq(net, ["x"]), [np.ones((1, 8), np.float32)])
+    assert report.agreement is None and report.layers[-1].tensor == "t600" and report.layers[-1].alone is not None
 
 
 def test_unrelated_models_and_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,8 @@ class Calibration:
     def __init__(
         self, source: Any, infos: Sequence[TensorInfo], *, images: ImageOptions | None = None, limit: int | None = None
     ) -> None:
+        if limit is not None and limit < 1:
+            raise InvalidArgument(f"limit should be 1 or more, not {limit}")
         self.infos, self.limit = list(infos), limit
         self.images = images or ImageOptions()
         self.total: int | None = None  # where it is known beforehand
@@ -91,7 +93,7 @@ class Calibration:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError) as e:
+        except Exception as e:  # of a damaged file zipfile, zlib and tokenize raise their own
             raise IoError(f"cannot read '{path}': {e}") from e
         wanted = {info.name for info in self.infos}
         if len(wanted) == 1 and not wanted & arrays.keys() and "inputs" in arrays:

@@ -59,8 +59,9 @@ def is_float(graph: Graph, name: str) -> bool:
 
 
 def activations(graph: Graph, node: Node) -> list[str]:
-    """The node's float operands that are computed, not constant."""
-    return [n for n in dict.fromkeys(node.inputs) if n and graph.const(n) is None and is_float(graph, n)]
+    """The node's float operands that are computed, not constant; without those that say how (Resize's scales)."""
+    operands = node.inputs if node.op == "Concat" or not is_movement(graph, node) else node.inputs[:1]
+    return [n for n in dict.fromkeys(operands) if n and graph.const(n) is None and is_float(graph, n)]
 
 
 def is_weighted(graph: Graph, node: Node) -> bool:
@@ -70,11 +71,16 @@ def is_weighted(graph: Graph, node: Node) -> bool:
     w = graph.const(node.inputs[1])
     if w is None or w.dtype != np.float32 or graph.const(node.inputs[0]) is not None or not w.size:
         return False
+    bias = graph.const(node.input(2))
+    if node.op != "MatMul" and node.input(2) and bias is None:
+        return False
     if node.op == "Conv":
         return w.ndim in (3, 4)
     if node.op == "Gemm":
         plain = all(float(node.attrs.get(k, 1.0)) == 1.0 for k in ("alpha", "beta")) and not node.attrs.get("transA", 0)
-        return w.ndim == 2 and plain and (not node.input(2) or graph.const(node.inputs[2]) is not None)
+        outputs = w.shape[0 if node.attrs.get("transB", 0) else -1]
+        # One number, or one an output; a bias for each row, or each element, is none that integers add.
+        return w.ndim == 2 and plain and (bias is None or bias.size == 1 or bias.size == bias.shape[-1] == outputs)
     return w.ndim == 2
 
 
@@ -113,13 +119,25 @@ class Sources:
         return out
 
 
+def shape_nodes(graph: Graph) -> set[int]:
+    """ids of nodes that compute with nothing but the sizes of tensors: eight bits would change shapes."""
+    found, sizes = set[int](), set[str]()
+    for node in graph.nodes:
+        computed = [name for name in node.inputs if name and graph.const(name) is None]
+        if node.is_op("Shape", "Size") or (computed and all(name in sizes for name in computed)):
+            found.add(id(node))
+            sizes.update(node.outputs)
+    return found
+
+
 def place(graph: Graph, exclude: Collection[str] = (), op_types: Collection[str] | None = None) -> Placement:
     """Decides for every node of a graph of ONNX operators with folded constants.
 
     exclude: names of nodes that stay float. op_types: operators that may be quantized, None for all that can be.
     """
     uses, sources = Uses(graph), Sources(graph)
-    useful = read_as_integers(graph, exclude, op_types)
+    shapes = shape_nodes(graph)
+    useful = read_as_integers(graph, exclude, op_types, shapes)
     done = Placement()
     quantized: set[str] = set()  # tensors that an integer node writes
     inner: set[str] = set()  # results inside a fused chain: never quantized themselves
@@ -145,7 +163,7 @@ def place(graph: Graph, exclude: Collection[str] = (), op_types: Collection[str]
         out = node.outputs[0] if node.outputs else ""
         if node.domain != "" or not out or not is_float(graph, out):
             continue
-        why = refusal(graph, node, exclude, op_types)
+        why = "it computes with sizes" if id(node) in shapes else refusal(graph, node, exclude, op_types)
         operands = activations(graph, node)
         if any(name in inner for name in operands):  # the rest of a chain
             if why is None or node.name not in exclude:
@@ -184,11 +202,13 @@ def place(graph: Graph, exclude: Collection[str] = (), op_types: Collection[str]
     return done
 
 
-def read_as_integers(graph: Graph, exclude: Collection[str], op_types: Collection[str] | None) -> set[str]:
+def read_as_integers(
+    graph: Graph, exclude: Collection[str], op_types: Collection[str] | None, shapes: Collection[int]
+) -> set[str]:
     """Tensors that some integer node computes with, perhaps after they were moved about. Others may stay float."""
     found: set[str] = set()
     for node in reversed(graph.nodes):
-        if node.domain != "" or refusal(graph, node, exclude, op_types) is not None:
+        if node.domain != "" or id(node) in shapes or refusal(graph, node, exclude, op_types) is not None:
             continue
         if not is_movement(graph, node) or any(out in found for out in node.outputs):
             found.update(activations(graph, node))
@@ -206,7 +226,8 @@ def refusal(graph: Graph, node: Node, exclude: Collection[str], op_types: Collec
     if node.op in WEIGHTED and node.op != "MatMul":
         return "its weights are not constant, or it has an unusual form"
     if node.op in BINARY and len(activations(graph, node)) >= 1 and len(node.inputs) == 2:
-        return None
+        constants = [c for c in map(graph.const, node.inputs) if c is not None]
+        return None if all(np.isfinite(c).all() for c in constants) else "its constant operand is not finite"
     if node.op in POOLS or is_movement(graph, node) or node.op in FUNCTIONS:
         return None
     if node.op in ARITHMETIC:

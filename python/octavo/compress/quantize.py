@@ -180,6 +180,11 @@ def prepare(model: Any, opset: int) -> tuple[Graph, int]:
     quantized = next((n for n in graph.nodes if n.op in ("QuantizeLinear", "DequantizeLinear")), None)
     if quantized is not None:
         raise InvalidArgument(f"the model is quantized already: node '{quantized.name}' is a {quantized.op}")
+    small = next((n for n in graph.nodes if n.is_plan("Restore")), None)
+    if small is not None:
+        raise Unsupported(
+            f"the weights '{small.outputs[0]}' are stored sparse or small; quantize the model with dense float weights"
+        )
     names = {node.name for node in graph.nodes}
     for run in CANONICAL:
         run(graph)

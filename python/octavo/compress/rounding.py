@@ -48,7 +48,8 @@ class Moments:
             flat = x.reshape(1, -1, x.shape[-1])
             rows = flat[:, :: stride(flat.shape[1])]
         rows = rows.astype(np.float32, copy=False)
-        self.h += np.matmul(rows.transpose(0, 2, 1), rows)
+        with np.errstate(over="ignore", invalid="ignore"):  # inputs beyond 1e18: their layer keeps its nearest integers
+            self.h += np.matmul(rows.transpose(0, 2, 1), rows)
 
     def patches(self, x: np.ndarray) -> np.ndarray:
         """[groups, positions, K]: what the convolution multiplies at a part of its output positions."""
@@ -107,6 +108,8 @@ def adaptive_weights(
     watch(session, list(moments), itertools.islice(data, SAMPLES), see, each)
     for found_here in moments.values():
         for m in found_here:
+            if not np.isfinite(m.h).all():
+                continue
             weights[m.node.outputs[0]] = rounded(graph, m, weights[m.node.outputs[0]], scheme)
 
 

@@ -36,6 +36,7 @@ class Writer:
     params: dict[str, QParams]
     notes: list[tuple[str, str]] = field(default_factory=list)
     restored: dict[str, str] = field(default_factory=dict)  # tensor -> its restored value
+    additions: set[int] = field(default_factory=set)  # ids of nodes that add a layer's bias
 
     def activations(self) -> None:
         """T => T -> QuantizeLinear -> DequantizeLinear, for every tensor of the placement."""
@@ -78,8 +79,8 @@ class Writer:
     def weights(self, node: Node, w: Weights, x: QParams) -> None:
         """Integer weights, and the bias as int32 in units of x's scale times theirs."""
         name = node.inputs[1]
+        holder, k = bias_of(self.graph, node)  # while the weights are still a constant, which it looks at
         node.inputs[1] = self.constant(name, w.q, w.params)
-        holder, k = bias_of(self.graph, node)
         if holder is None and w.bias is None:
             return
         if holder is None:  # the correction of a node without a bias
@@ -91,7 +92,6 @@ class Writer:
         old = holder.inputs[k]
         value = w.bias if w.bias is not None else self.graph.const(old)
         assert value is not None
-        shape = value.shape
         unit = (x.scale.astype(np.float64) * w.params.scale).astype(np.float32).reshape(-1)
         flat = value.reshape(-1)
         if flat.size == 1 and unit.size > 1:
@@ -100,15 +100,17 @@ class Writer:
         if np.abs(q).max(initial=0) > INT32 or holder is not node:
             if holder is node:
                 self.notes.append((node.name, "its bias exceeds int32 in units of its scales and stays float"))
+            else:
+                self.additions.add(id(holder))
             holder.inputs[k] = self.graph.new_const(old or f"{name}/bias", value.astype(np.float32))
             return
         unit = unit if unit.size > 1 else unit.reshape(())
         params = QParams(unit, np.zeros(unit.shape, np.int32), 0 if unit.ndim else None)
-        holder.inputs[k] = self.constant(old or f"{name}/bias", q.astype(np.int32).reshape(shape), params)
+        holder.inputs[k] = self.constant(old or f"{name}/bias", q.astype(np.int32), params)
 
     def operands(self, node: Node, scheme: ActivationScheme) -> None:
         """Constant tensors that a two-operand node computes with."""
-        if node.op not in BINARY or is_weighted(self.graph, node):
+        if node.op not in BINARY or is_weighted(self.graph, node) or id(node) in self.additions:
             return
         for k, name in enumerate(node.inputs):
             const = self.graph.const(name)

@@ -66,7 +66,9 @@ class Evidence:
         for _ in range(4):
             if node is None or node.is_op("Conv", "ConvTranspose", "Gemm", "MatMul"):
                 return node
-            node = next((self.producers[n] for n in node.inputs if n in self.producers), None)
+            makers = [self.producers[n] for n in node.inputs if n in self.producers]
+            # Behind a DequantizeLinear are other layers, which have quantities of their own.
+            node = next((m for m in makers if not m.is_op("DequantizeLinear", "QuantizeLinear")), None)
         return None
 
     def weights(self, node: Node) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
