@@ -2,6 +2,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 
 namespace octavo {
 namespace {
@@ -80,6 +81,26 @@ std::vector<double> StepDef::floats(const char* key, const std::vector<double>& 
   if (const auto* v = std::get_if<std::vector<double>>(a)) return *v;
   if (const auto* v = std::get_if<std::vector<int64_t>>(a)) return std::vector<double>(v->begin(), v->end());
   mistyped(*this, key, "a list of numbers");
+}
+
+bool StepDef::operator==(const StepDef& o) const {
+  if (op != o.op || name != o.name || inputs != o.inputs || outputs != o.outputs || attrs.size() != o.attrs.size())
+    return false;
+  const auto same_bits = [](const double* a, const double* b, size_t n) {
+    return n == 0 || std::memcmp(a, b, n * sizeof(double)) == 0;
+  };
+  for (auto a = attrs.begin(), b = o.attrs.begin(); a != attrs.end(); ++a, ++b) {
+    if (a->first != b->first || a->second.index() != b->second.index()) return false;
+    if (const auto* x = std::get_if<double>(&a->second)) {
+      if (!same_bits(x, &std::get<double>(b->second), 1)) return false;
+    } else if (const auto* v = std::get_if<std::vector<double>>(&a->second)) {
+      const auto& w = std::get<std::vector<double>>(b->second);
+      if (v->size() != w.size() || !same_bits(v->data(), w.data(), v->size())) return false;
+    } else if (a->second != b->second) {
+      return false;
+    }
+  }
+  return true;
 }
 
 const View& BindContext::constant(int k, DType dtype) const {

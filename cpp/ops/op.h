@@ -37,9 +37,7 @@ struct StepDef {
   std::vector<int64_t> ints(const char* key, const std::vector<int64_t>& otherwise) const;
   std::vector<double> floats(const char* key, const std::vector<double>& otherwise) const;
   bool has(const char* key) const { return attrs.count(key) != 0; }
-  bool operator==(const StepDef& o) const {
-    return op == o.op && name == o.name && inputs == o.inputs && outputs == o.outputs && attrs == o.attrs;
-  }
+  bool operator==(const StepDef& o) const;  // numbers bit for bit: 0.0 is not -0.0
 };
 
 // What is known when a session is made. input(k) is null for an absent input; data is null unless the input is

@@ -230,6 +230,10 @@ void Call::run_static(const Observer* observer, const std::vector<char>* watched
   Region pool(program.threads);
   int seen = 0;
   for (const State::Ready& r : state_->ready) {
+    if (observer != nullptr && seen < r.step) {  // steps with nothing to do, before r may overwrite their values
+      notify(seen, r.step);
+      seen = r.step;
+    }
     for (const BorderFill& f : instance_->fills()[r.step]) fill_border(value(f.value), f.byte);
     RunContext ctx{&state_->views[r.in], &state_->views[r.out], r.inputs, r.outputs, r.scratch, pool};
     if (session_.options_.profile) {

@@ -96,7 +96,16 @@ std::unique_ptr<Call> Session::prepare(const std::vector<Shape>& input_shapes) {
       cache_.front().idle.pop_back();
     }
   }
-  if (state == nullptr) state = make_state(*program_, parts.instance ? *parts.instance : *instance);
+  if (state == nullptr) {
+    const Instance& runs = parts.instance ? *parts.instance : *instance;
+    try {
+      state = make_state(*program_, runs);
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::out_of_memory) throw;
+      drop_idle();  // arenas kept for other shapes may be what is in the way
+      state = make_state(*program_, runs);
+    }
+  }
   return std::unique_ptr<Call>(new Call(*this, std::move(instance), std::move(parts), std::move(state)));
 }
 
@@ -104,6 +113,11 @@ void Session::give_back(std::shared_ptr<const Instance> instance, std::unique_pt
   std::lock_guard<std::mutex> lock(mutex_);
   for (Cached& c : cache_)
     if (c.instance == instance) c.idle.push_back(std::move(state));
+}
+
+void Session::drop_idle() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (Cached& c : cache_) c.idle.clear();
 }
 
 void Session::measured(int step, int64_t nanoseconds, int threads, bool counts) {

@@ -105,6 +105,7 @@ class Session {
 
   void check_shapes(const std::vector<Shape>& shapes) const;
   std::shared_ptr<const Instance> instance_for(const std::vector<Shape>& shapes, BatchParts* parts = nullptr);
+  void drop_idle();
   void give_back(std::shared_ptr<const Instance> instance, std::unique_ptr<Call::State> state);
 
   std::shared_ptr<const Program> program_;

@@ -33,6 +33,7 @@ DType core_dtype(const py::dtype& t) {
   if (kind == 'i') found = pick(DType::s8, DType::s16, DType::s32, DType::s64);
   if (kind == 'b' && size == 1) found = DType::boolean;
   if (found == DType::none) found = narrow_dtype(t);
+  if (!t.attr("isnative").cast<bool>()) found = DType::none;  // bytes are taken as they lie
   if (found == DType::none)
     fail(ErrorKind::unsupported, "arrays of dtype %s are not supported", py::str(t).cast<std::string>().c_str());
   return found;

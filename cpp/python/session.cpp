@@ -37,7 +37,7 @@ HostStep host_step(std::vector<py::function> callbacks) {
       if (!a) throw py::error_already_set();
       HostTensor t;
       t.dtype = core_dtype(a.dtype());
-      t.shape = shape_of(py::reinterpret_borrow<py::array>(r));
+      t.shape = shape_of(py::isinstance<py::array>(r) ? py::reinterpret_borrow<py::array>(r) : a);  // or a number
       t.memory = Buffer(size_t(a.nbytes()));
       if (a.nbytes() > 0) std::memcpy(t.memory.data(), a.data(), size_t(a.nbytes()));
       results.push_back(std::move(t));
@@ -81,10 +81,10 @@ py::array check_out(const Plan& plan, int k, const Shape& shape, const py::objec
   if (!py::isinstance<py::array>(given))
     fail(ErrorKind::invalid_argument, "out= for output '%s' should be a numpy array", o.name.c_str());
   const auto a = py::reinterpret_borrow<py::array>(given);
-  if (!numpy_dtype(dtype).equal(a.dtype()) || shape_of(a) != shape || !(a.flags() & py::array::c_style) ||
-      !a.writeable())
+  const int want = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if (!numpy_dtype(dtype).equal(a.dtype()) || shape_of(a) != shape || (a.flags() & want) != want || !a.writeable())
     fail(ErrorKind::invalid_argument,
-         "out= for output '%s' should be a writable C-contiguous %s array of shape %s, but is %s of shape %s",
+         "out= for output '%s' should be a writable, aligned C-contiguous %s array of shape %s, but is %s of shape %s",
          o.name.c_str(), name_of(dtype), py::str(empty_array(dtype, shape).attr("shape")).cast<std::string>().c_str(),
          py::str(a.dtype()).cast<std::string>().c_str(), py::str(a.attr("shape")).cast<std::string>().c_str());
   return a;
@@ -265,7 +265,7 @@ void bind_session(py::module_& m) {
              SessionOptions o{isa, threads, profile, host_step(std::move(callbacks))};
              return std::make_unique<Session>(plan, std::move(o));
            }),
-           py::arg("plan"), py::arg("isa") = "", py::arg("threads") = 0, py::arg("profile") = false,
+           py::arg("plan").none(false), py::arg("isa") = "", py::arg("threads") = 0, py::arg("profile") = false,
            py::arg("callbacks") = std::vector<py::function>())
       .def("run", &run, py::arg("feeds"), py::arg("outputs") = py::none(), py::arg("out") = py::none())
       .def(

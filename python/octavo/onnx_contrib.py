@@ -171,7 +171,10 @@ def masked(e: Expansion, mask: str, queries: str) -> str:
         )
         length = e.emit("Squeeze", [length])
         places = e.emit("Range", [e.const("from", np.array(0)), length, e.const("step", np.array(1))])
-        ends = e.emit("Unsqueeze", [e.emit("Cast", [mask], to=TensorProto.INT64), e.const("column", LAST)])
+        # One number a row: the forms of two (ends, starts) and more fit no such column, and the step says so.
+        rows = [e.emit("Shape", [queries]), e.const("first", np.array([0])), e.const("second", np.array([1]))]
+        column = e.emit("Concat", [e.emit("Slice", rows), e.const("column", np.array([1]))], axis=0)
+        ends = e.emit("Reshape", [e.emit("Cast", [mask], to=TensorProto.INT64), column])
         mask = e.emit("Less", [places, ends])
     elif rank != 2:
         raise LookupError

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 import octavo
 from octavo import engine, errors
-from small_models import float_net, float_reference, one_of, quantized_net, two_inputs, with_python_step
+from small_models import float_net, float_reference, model, one_of, quantized_net, tensor, two_inputs, with_python_step
 
 X = np.linspace(-2, 2, 8, dtype=np.float32).reshape(2, 4)
 IMAGE = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
@@ -106,9 +107,9 @@ def test_the_cache_is_small_and_makes_each_session_once(tmp_path: Path, monkeypa
 
 def test_inputs_and_outputs_are_spelled_as_in_onnxruntime() -> None:
     ort = pytest.importorskip("onnxruntime", reason="onnxruntime (test extra) is not installed")
-    for model in (float_net(), quantized_net(), two_inputs(), one_of(onnx.TensorProto.UINT8, ["N", 2])):
-        ours = octavo.Session(model)
-        theirs = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for net in (float_net(), quantized_net(), two_inputs(), one_of(onnx.TensorProto.UINT8, ["N", 2])):
+        ours = octavo.Session(net)
+        theirs = ort.InferenceSession(net.SerializeToString(), providers=["CPUExecutionProvider"])
         for mine, peer in ((ours.get_inputs(), theirs.get_inputs()), (ours.get_outputs(), theirs.get_outputs())):
             assert [(i.name, i.type, i.shape) for i in mine] == [(i.name, i.type, i.shape) for i in peer]
 
@@ -475,3 +476,20 @@ def test_python_steps_cannot_be_saved(tmp_path: Path) -> None:
 def test_version_is_the_projects() -> None:
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert f'version = "{octavo.__version__}"' in project
+
+
+def test_an_observed_value_is_seen_before_a_later_step_takes_its_place() -> None:
+    """A Reshape does nothing by itself, and the step after it works in place."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], "a"),
+        helper.make_node("Reshape", ["a", "shape"], ["b"], "b"),
+        helper.make_node("Neg", ["b"], ["c"], "c"),
+        helper.make_node("Exp", ["c"], ["y"], "y"),
+    ]
+    net = model(nodes, [tensor("x", [2, 8])], [tensor("y", [4, 4])], {"shape": np.array([4, 4])})
+    x = np.linspace(-1, 1, 16, dtype=np.float32).reshape(2, 8)
+    seen: dict[str, np.ndarray] = {}
+    octavo.Session(net, optimize=False).observe([x], None, lambda name, array: seen.update({name: np.array(array)}))
+    a = np.maximum(x, 0)
+    assert np.array_equal(seen["a"], a) and np.array_equal(seen["b"], a.reshape(4, 4))
+    assert np.array_equal(seen["c"], -a.reshape(4, 4))

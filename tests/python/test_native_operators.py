@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.parser
 import onnx.reference
 import pytest
 from onnx import numpy_helper
@@ -149,3 +150,110 @@ def test_convolutions_with_weights_known_at_run_time(op: str, axes: int, group: 
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
         first = got if first is None else first
         np.testing.assert_array_equal(got, first)
+
+
+def in_both_modes(text: str, *feeds: np.ndarray) -> list[np.ndarray]:
+    """The first output of a model in ONNX's text form, optimised and not; both have ONNX's values."""
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 21]> agraph {text}')
+    named = dict(zip((i.name for i in model.graph.input), feeds))
+    wanted = onnx.reference.ReferenceEvaluator(model).run(None, named)[0]
+    found = [np.asarray(octavo.Session(model, optimize=flag).run(None, named)[0]) for flag in (True, False)]
+    for got in found:
+        assert got.shape == wanted.shape
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+    assert found[0].tobytes() == found[1].tobytes()
+    return found
+
+
+def test_silu_of_doubles_stays_two_steps() -> None:
+    x = np.random.default_rng(0).normal(size=2000) * 3
+    text = "(double[2000] x) => (double[2000] y) { s = Sigmoid(x) y = Mul(x, s) }"
+    in_both_modes(text, x)
+
+
+@pytest.mark.parametrize("op", ["SumSquare", "L1", "L2", "Sum", "Max"])
+def test_reductions_over_no_axes(op: str) -> None:
+    x = np.array([[-3, 2.5]], np.float32)
+    body = f"y = Reduce{op}<noop_with_empty_axes = 1>(x"
+    in_both_modes(f"(float[1, 2] x) => (float[1, 2] y) {{ {body}) }}", x)
+    none = np.zeros(0, np.int64)
+    in_both_modes(f"(float[1, 2] x, int64[A] a) => (float[1, 2] y) {{ {body}, a) }}", x, none)
+
+
+def test_crop_and_resize_of_a_quantized_image() -> None:
+    x = np.arange(1, 17, dtype=np.uint8).reshape(1, 1, 4, 4) * 10
+    text = """(uint8[1, 1, 4, 4] x) => (float[1, 1, 6, 6] y)
+        <float s = {0.5}, uint8 z = {100}, float[8] roi = {0, 0, -0.5, -0.5, 1, 1, 1.5, 1.5},
+         int64[4] to = {1, 1, 6, 6}>
+        { d = DequantizeLinear(x, s, z)
+          y = Resize<mode = "nearest", coordinate_transformation_mode = "tf_crop_and_resize">(d, roi, , to) }"""
+    in_both_modes(text, x)
+
+
+def test_convolution_padded_beyond_its_kernel() -> None:
+    rng = np.random.default_rng(0)
+    x, w = (rng.normal(size=s).astype(np.float32) for s in ((1, 2, 3, 3, 3), (3, 2, 1, 1, 1)))
+    body = "y = Conv<pads = [0, 0, 0, 2, 0, 1]>(x, w)"
+    in_both_modes(f"(float[1, 2, 3, 3, 3] x, float[3, 2, 1, 1, 1] w) => (float[1, 3, A, B, C] y) {{ {body} }}", x, w)
+
+
+@pytest.mark.parametrize(("op", "rank"), [("Squeeze", 2), ("Unsqueeze", 4)])
+def test_axes_given_at_run_time_behind_a_transpose(op: str, rank: int) -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 1, 3)
+    dims = ", ".join("ABCD"[:rank])
+    body = f"t = Transpose<perm = [1, 0, 2]>(x) y = {op}(t, a)"
+    text = f"(float[2, 1, 3] x, int64[1] a) => (float[{dims}] y) {{ {body} }}"
+    in_both_modes(text, x, np.array([0]))
+
+
+def test_transpose_of_an_empty_tensor() -> None:
+    in_both_modes(
+        "(float[0, 1, 4] x) => (float[1, 0, 4] y) { y = Transpose<perm = [1, 0, 2]>(x) }",
+        np.zeros((0, 1, 4), np.float32),
+    )
+
+
+def test_layer_normalization_with_scales_that_broadcast() -> None:
+    rng = np.random.default_rng(0)
+    x, s, b = (rng.normal(size=n).astype(np.float32) for n in ((2, 3, 4), (4,), (3, 1)))
+    body = "y = LayerNormalization<axis = 1>(x, s, b)"
+    in_both_modes(f"(float[2, 3, 4] x, float[4] s, float[3, 1] b) => (float[2, 3, 4] y) {{ {body} }}", x, s, b)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -2, 2])
+def test_hardmax_before_operator_set_13(axis: int) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    text = '<ir_version: 7, opset_import: ["": 11]> agraph (float[2, 3, 4] x) => (float[2, 3, 4] y)'
+    model = onnx.parser.parse_model(text + f" {{ y = Hardmax<axis = {axis}>(x) }}")
+    flat = x.reshape(int(np.prod(x.shape[: axis % 3])), -1)
+    wanted = (np.arange(flat.shape[1]) == flat.argmax(1)[:, None]).reshape(x.shape)
+    for flag in (True, False):
+        np.testing.assert_array_equal(octavo.Session(model, optimize=flag).run(None, {"x": x})[0], wanted)
+
+
+def test_resize_10_rounds_up_where_it_shrinks() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 5, opset_import: ["": 10]> agraph (float[1, 1, 2, 4] x) => (float[1, 1, 1, 2] y)'
+        ' <float[4] s = {1, 1, 0.6, 0.6}> { y = Resize<mode = "nearest">(x, s) }'
+    )
+    x = np.arange(1, 9, dtype=np.float32).reshape(1, 1, 2, 4)
+    for flag in (True, False):
+        got = octavo.Session(model, optimize=flag).run(None, {"x": x})[0]
+        np.testing.assert_array_equal(np.asarray(got).reshape(-1), [1, 3])
+
+
+def test_attention_refuses_a_mask_of_ends_and_starts() -> None:
+    rng = np.random.default_rng(0)
+    feeds = {k: rng.normal(size=s).astype(np.float32) for k, s in (("x", (1, 3, 4)), ("w", (4, 12)), ("b", (12,)))}
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
+        agraph (float[1, 3, 4] x, int32[N] m) => (float[1, 3, 4] y) <float[4, 12] w, float[12] b>
+        { y = com.microsoft.Attention<num_heads = 2>(x, w, b, m) }"""
+    )
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(numpy_helper.from_array(feeds.pop(k), k) for k in ("w", "b"))
+    for flag in (True, False):
+        session = octavo.Session(model, optimize=flag)
+        assert session.run(None, {**feeds, "m": np.array([3], np.int32)})[0].shape == (1, 3, 4)
+        with pytest.raises(octavo.Error, match="elements"):
+            session.run(None, {**feeds, "m": np.array([3, 1], np.int32)})

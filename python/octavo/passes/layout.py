@@ -222,6 +222,8 @@ def removed(perm: Sequence[int], axes: Sequence[int]) -> list[int]:
 
 
 def squeeze(s: Sweep, node: Node) -> bool:
+    if "axes" not in node.attrs:  # computed at run time
+        return False
     x, perm = s.transposes[node.inputs[0]]
     axes = [int(a) for a in node.attrs["axes"]]
     s.emit(node, [x], {"axes": sorted(perm[a] for a in axes)}, removed(perm, axes))
@@ -229,6 +231,8 @@ def squeeze(s: Sweep, node: Node) -> bool:
 
 
 def unsqueeze(s: Sweep, node: Node) -> bool:
+    if "axes" not in node.attrs:  # computed at run time
+        return False
     x, perm = s.transposes[node.inputs[0]]
     axes = sorted(int(a) for a in node.attrs["axes"])
     rank = len(perm) + len(axes)
@@ -316,7 +320,7 @@ def free_transposes(graph: Graph) -> None:
         if not node.is_plan("Transpose"):
             continue
         x, perm = graph.shape(node.inputs[0]), node.attrs["perm"]
-        if x is None or not moves_nothing(x, perm):
+        if x is None or 0 in x or not moves_nothing(x, perm):  # 0 in a Reshape means to keep
             continue
         dims = [x[p] if isinstance(x[p], int) else 0 if p == k else -1 for k, p in enumerate(perm)]
         if dims.count(-1) > 1 or (-1 in dims and 0 in dims and 0 in x):

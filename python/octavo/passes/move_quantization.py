@@ -53,7 +53,11 @@ def push_down(graph: Graph, uses: Uses, node: Node) -> bool:
     if node.op in ("MaxPool", "Resize", "Pad") and dtypes != {np.dtype(np.uint8)}:
         return False
     if (node.op == "MaxPool" and len(node.outputs) > 1) or (
-        node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest"
+        node.op == "Resize"
+        and (  # cropping writes extrapolation_value, a real number, outside
+            node.attrs.get("mode", "nearest") != "nearest"
+            or node.attrs.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+        )
     ):
         return False
     inputs = list(node.inputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from octavo.ir import Graph, Node, Uses
 
 
@@ -13,6 +15,8 @@ def fuse_silu(graph: Graph) -> None:
         uses = Uses(graph)
         mul = uses.single_reader(node.outputs[0])
         x = node.inputs[0]
+        if graph.dtype(x) != np.float32:  # the core has Silu in float32 only
+            continue
         if mul is None or not mul.is_op("Mul") or sorted(mul.inputs) != sorted([x, node.outputs[0]]):
             continue
         fused = Node("Swish", [x], list(mul.outputs), {}, f"{node.name}+{mul.name}")

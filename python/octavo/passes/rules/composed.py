@@ -140,13 +140,16 @@ def swish(c: Context) -> None:
 
 
 def hardmax(c: Context) -> None:
-    if c.graph.opset < 13 and c.attr("axis", 1) not in (-1, c.rank() - 1):
-        raise Refuse("Hardmax of operator sets before 13 over several axes")
     axis = normal_axes([int(c.attr("axis", -1 if c.graph.opset >= 13 else 1))], c.rank())[0]
-    w = Writer(c)
-    shape = tuple(1 if k == axis else d for k, d in enumerate(w.shape(c.x)))
-    best = w.emit("ArgMax", [c.x], S64, shape, axis=axis, keepdims=1)
-    w.cast(w.binary("Equal", w.index(c.x, axis), best), c.dtype(), c.y)
+    w, x = Writer(c), c.x
+    several = c.graph.opset < 13 and axis != c.rank() - 1
+    if several:  # before operator set 13: over all axes from `axis` on, as one
+        x, axis = w.emit("Flatten", [x], c.dtype(), (None, None), axis=axis), 1
+    shape = tuple(1 if k == axis else d for k, d in enumerate(w.shape(x)))
+    best = w.emit("ArgMax", [x], S64, shape, axis=axis, keepdims=1)
+    hit = w.cast(w.binary("Equal", w.index(x, axis), best), c.dtype(), None if several else c.y)
+    if several:
+        w.reshape_like(hit, c.x, c.y)
 
 
 def diagonal(w: Writer, x: str, k: str) -> str:

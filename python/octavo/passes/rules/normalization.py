@@ -27,6 +27,16 @@ def layer_normalization(c: Context) -> None:
     if any(c.node.outputs[1:]):
         raise Refuse("the core returns LayerNormalization's result only, not its mean and deviation")
     axis = normal_axes([int(c.attr("axis", -1))], c.rank())[0]
+    whole = c.graph.shape(c.x) or ()
+    for k in (1, 2):
+        part = c.graph.shape(c.node.input(k)) if c.node.input(k) else None
+        if part is None:
+            continue
+        aligned = (1,) * (len(whole) - len(part)) + part
+        if len(part) > len(whole) or any(
+            (d == 1) != (j < axis) and n != 1 for j, (d, n) in enumerate(zip(aligned, whole))
+        ):
+            raise Refuse("its scale or bias is not one number for each normalised element")
     c.emit("LayerNormalization", list(c.node.inputs), {"axis": axis, "epsilon": float(c.attr("epsilon", 1e-5))})
 
 

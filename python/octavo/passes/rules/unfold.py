@@ -83,7 +83,7 @@ class Windows:
             if room < 0 or stride < 1 or dilation < 1 or before < 0 or after < 0:
                 raise Refuse("its window does not fit")
             outputs = (-(-room // stride) if c.attr("ceil_mode", 0) else room // stride) + 1
-            if (outputs - 1) * stride >= d + before:  # no window begins in the padding at the end
+            if c.attr("ceil_mode", 0) and (outputs - 1) * stride >= d + before:  # none begins in the padding at the end
                 outputs -= 1
             position = np.arange(outputs) * stride - before + np.arange(k)[:, None] * dilation
             axes.append((position, (position >= 0) & (position < d)))

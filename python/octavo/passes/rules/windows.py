@@ -37,6 +37,8 @@ def global_pool(c: Context) -> None:
 
 REDUCED = {np.dtype(t) for t in ("f4", "f8", "u1", "i1", "i4", "i8", "u4", "u8")}
 
+COMPOSITE = {"SumSquare", "L1", "L2"}
+
 
 def reduce(c: Context) -> None:
     fn = c.node.op.removeprefix("Reduce")
@@ -46,14 +48,23 @@ def reduce(c: Context) -> None:
         raise Refuse(f"the core does not reduce {c.dtype()} by {fn}")
     keep, rank = int(c.attr("keepdims", 1)), c.rank()
     if "axes" not in c.node.attrs and c.node.input(1) and c.graph.const(c.node.inputs[1]) is None:
-        empty = int(c.attr("noop_with_empty_axes", 0))
+        empty, count = int(c.attr("noop_with_empty_axes", 0)), c.graph.shape(c.node.inputs[1])
+        if empty and fn in COMPOSITE and not (count and isinstance(count[0], int) and count[0] > 0):
+            raise Refuse("whether it has axes at all is known only at run time")
         return c.emit("Reduce", [c.x, c.node.inputs[1]], {"fn": fn, "keepdims": keep, "noop_with_empty_axes": empty})
     axes = ints(c.graph, c.node, "axes", 1)
     if not axes:
         if c.attr("noop_with_empty_axes", 0):
-            return c.emit("Identity", [c.x])
+            return over_nothing(c, fn)
         axes = list(range(rank))
     c.emit("Reduce", [c.x], {"fn": fn, "axes": sorted(normal_axes(axes, rank)), "keepdims": keep})
+
+
+def over_nothing(c: Context, fn: str) -> None:
+    """A reduction over no axes: what it does to every element before and after adding up."""
+    if fn == "SumSquare":
+        return c.emit("Binary", [c.x, c.x], {"fn": "Mul"})
+    c.emit(*(("Unary", [c.x], {"fn": "Abs"}) if fn in COMPOSITE else ("Identity", [c.x])))
 
 
 def reduce_booleans(c: Context) -> None:
@@ -78,6 +89,11 @@ def resize(c: Context) -> None:
     rounding = "floor" if old else c.attr("nearest_mode", "round_prefer_floor")
     if coordinates not in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric"):
         raise Refuse(f"coordinate_transformation_mode '{coordinates}'")
+    if old and c.node.op == "Resize" and mode == "nearest":  # onnx's tests and onnxruntime round up where it shrinks
+        factors = c.graph.const(c.node.input(1))
+        if factors is None or ((factors < 1).any() and (factors > 1).any()):
+            raise Refuse("its scales are computed at run time, or both grow and shrink")
+        rounding = "ceil" if (factors < 1).any() else "floor"
     if c.attr("antialias", 0) or c.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Refuse("antialias and keep_aspect_ratio_policy")
     attrs = {
