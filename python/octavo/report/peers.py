@@ -69,7 +69,9 @@ def prepare(peer: str, model: str, feeds: Feeds, threads: int, *, float32: bool 
     except (InvalidArgument, Unsupported, IoError):
         raise
     except Exception as e:  # whatever a foreign engine throws
-        raise Unsupported(f"{peer} refuses '{model}': {type(e).__name__}: {' '.join(str(e).split())[:200]}") from e
+        name = Path(model).name  # results are kept: a reader has no use for this machine's folders
+        words = " ".join(str(e).replace(str(model), name).split())[:200]
+        raise Unsupported(f"{peer} refuses '{name}': {type(e).__name__}: {words}") from e
 
 
 def on_onnxruntime(module: ModuleType, model: str, feeds: Feeds, threads: int) -> Run:
