@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,17 +21,23 @@ def silent(what: str, done: int, total: int | None) -> None:
 
 
 def watch(
-    session: Session, names: Sequence[str], data: Iterable[Any], see: Callable[[str, np.ndarray], None], each: Callable
+    session: Session,
+    names: Sequence[str],
+    data: Calibration,
+    see: Callable[[str, np.ndarray], None],
+    progress: Progress,
+    what: str,
+    limit: int | None = None,
 ) -> None:
-    """Calls see(name, array) for every tensor of every sample, streamed; graph inputs among the names too."""
+    """Calls see(name, array) for every tensor of at most `limit` samples, streamed; names may hold graph inputs."""
     inputs = {i.name for i in session.get_inputs()} & set(names)
     known = set(session.values)
     inside = [n for n in names if n in known]
-    for feeds in data:
+    for done, feeds in enumerate(itertools.islice(data, limit), 1):
         for name in inputs:
             see(name, feeds[name])
         session.observe(feeds, inside, see)
-        each()
+        progress(what, done, limit or data.limit or data.total)
 
 
 def collect(
@@ -56,12 +62,12 @@ def collect(
                 "quantized. Check the sample and its preprocessing, or exclude the node"
             )
 
-    def each() -> None:
+    def told(what: str, count: int, total: int | None) -> None:
         nonlocal done
-        done += 1
-        progress("calibrating", done, data.total if data.limit is None else data.limit)
+        done = count
+        progress(what, count, total)
 
-    watch(session, names, data, see, each)
+    watch(session, names, data, see, told, "calibrating")
     missing = [name for name, h in found.items() if not h.seen]
     if missing:
         raise InvalidArgument(

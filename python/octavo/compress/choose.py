@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -41,7 +40,6 @@ def best_ranges(
         if len(found) > 1
     }
     errors = {name: dict.fromkeys(options[name], 0.0) for name in layers}
-    done = 0
 
     def see(name: str, x: np.ndarray) -> None:
         exact = [layer(x) for layer in layers[name]]
@@ -52,12 +50,7 @@ def best_ranges(
                 off = (got - want).reshape(-1)
                 errors[name][method] += float(np.dot(off, off))
 
-    def each() -> None:
-        nonlocal done
-        done += 1
-        progress("choosing ranges", done, SAMPLES)
-
-    watch(session, list(layers), itertools.islice(data, SAMPLES), see, each)
+    watch(session, list(layers), data, see, progress, "choosing ranges", SAMPLES)
     chosen = {}
     for name, found in options.items():
         method = min(errors[name], key=lambda m: errors[name][m]) if name in errors else next(iter(found))

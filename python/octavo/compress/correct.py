@@ -6,8 +6,6 @@ Source: M. Nagel et al., "Data-Free Quantization Through Weight Equalization and
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 from octavo.compress.calibrate import Progress, silent, watch
@@ -40,7 +38,6 @@ def correct_biases(
             readers.setdefault(node.inputs[0], []).append((node, Layer(graph, node, bias=False), rough))
     shift: dict[str, np.ndarray] = {}
     count: dict[str, int] = {}
-    done = 0
 
     def see(name: str, x: np.ndarray) -> None:
         through = params[name].through(x)
@@ -51,12 +48,7 @@ def correct_biases(
             shift[node.outputs[0]] = shift.get(node.outputs[0], 0.0) + off.sum(rest)
             count[node.outputs[0]] = count.get(node.outputs[0], 0) + off.size // max(off.shape[axis], 1)
 
-    def each() -> None:
-        nonlocal done
-        done += 1
-        progress("correcting biases", done, SAMPLES)
-
-    watch(session, list(readers), itertools.islice(data, SAMPLES), see, each)
+    watch(session, list(readers), data, see, progress, "correcting biases", SAMPLES)
     for found in readers.values():
         for node, _, _ in found:
             if not count.get(node.outputs[0]):

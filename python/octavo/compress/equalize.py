@@ -7,7 +7,6 @@ calibration data keeps its scale, any other one may grow only so far that it sti
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,20 +44,14 @@ def equalize(graph: Graph, session: Session, data: Calibration, progress: Progre
     for pair in pairs:
         if np.isfinite(pair.ceiling):
             by_value.setdefault(pair.first.outputs[0], []).append(pair)
-    done = 0
 
     def see(name: str, x: np.ndarray) -> None:
         peak = x.max(tuple(k for k in range(x.ndim) if k != 1))
         for pair in by_value[name]:
             np.maximum(pair.peak, peak, out=pair.peak)
 
-    def each() -> None:
-        nonlocal done
-        done += 1
-        progress("equalizing", done, SAMPLES)
-
     if by_value:
-        watch(session, list(by_value), itertools.islice(data, SAMPLES), see, each)
+        watch(session, list(by_value), data, see, progress, "equalizing", SAMPLES)
     for _ in range(ROUNDS):
         change = max(balance(graph, pair) for pair in pairs)
         if change < 1.001:

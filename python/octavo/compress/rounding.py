@@ -93,19 +93,13 @@ def adaptive_weights(
                 continue
             if found.k <= WIDEST:
                 moments.setdefault(node.inputs[0], []).append(found)
-    done = 0
 
     def see(name: str, x: np.ndarray) -> None:
         through = params[name].through(x)
         for m in moments[name]:
             m.add(through)
 
-    def each() -> None:
-        nonlocal done
-        done += 1
-        progress("rounding weights", done, SAMPLES)
-
-    watch(session, list(moments), itertools.islice(data, SAMPLES), see, each)
+    watch(session, list(moments), data, see, progress, "rounding weights", SAMPLES)
     for found_here in moments.values():
         for m in found_here:
             if not np.isfinite(m.h).all():
