@@ -18,7 +18,8 @@ from octavo.errors import Error, InvalidArgument, InvalidModel, IoError, OutOfMe
 
 if TYPE_CHECKING:
     from octavo import engine
-    from octavo.compress.quantize import QuantizeReport, quantize
+    from octavo.compress.quantize import quantize
+    from octavo.compress.record import QuantizeReport
     from octavo.engine import BoundRun, Session, run
 
 __version__ = "0.1.0"
@@ -41,7 +42,8 @@ __all__ = [
 
 _LAZY = {
     **dict.fromkeys(("BoundRun", "Session", "run"), "octavo.engine"),
-    **dict.fromkeys(("QuantizeReport", "quantize"), "octavo.compress.quantize"),
+    "QuantizeReport": "octavo.compress.record",
+    "quantize": "octavo.compress.quantize",
 }
 
 

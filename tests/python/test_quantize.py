@@ -18,7 +18,7 @@ from octavo.compress.data import Calibration
 from octavo.compress.equalize import equalize
 from octavo.compress.histogram import HALF, Histogram
 from octavo.compress.place import place
-from octavo.compress.quantize import prepare
+from octavo.compress.prepare import prepare
 from octavo.compress.ranges import METHODS
 from octavo.compress.scheme import ActivationScheme, WeightScheme
 from octavo.onnx_export import export_model
@@ -399,6 +399,7 @@ def test_bad_requests_say_what_to_mend(tmp_path: Path) -> None:
         (lambda: octavo.quantize(net, data, weight_bits=5), "weight_bits should be"),
         (lambda: octavo.quantize(net, data, rounding="up"), "rounding should be"),
         (lambda: octavo.quantize(net, data, opset=12), "opset should be"),
+        (lambda: octavo.quantize(net, data, symetric=True), "no option 'symetric': did you mean symmetric"),
         (lambda: octavo.quantize(net, data, op_types=["Softmax"]), "nothing to quantize"),
         (lambda: octavo.quantize(octavo.quantize(net, data).model, data), "quantized already"),
         (lambda: octavo.quantize(net, data, tmp_path / "no" / "out.onnx"), "cannot write"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from octavo.cli.arguments import add_command, add_json, add_pictures, picture_options, positive
 
 if TYPE_CHECKING:
-    from octavo.compress.quantize import QuantizeReport
+    from octavo.compress.record import QuantizeReport
 
 
 def add_quantize(commands: Any) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from octavo.compress.calibrate import Progress, silent
 from octavo.compress.data import Calibration
-from octavo.compress.quantize import prepare
+from octavo.compress.prepare import prepare
 from octavo.engine import Session
 from octavo.errors import InvalidArgument
 from octavo.images import ImageOptions

@@ -1,0 +1,181 @@
+"""Static quantization: activations' ranges are found on calibration data, and everything runs on integers.
+
+The order of work: place, equalize, calibrate, choose ranges, round weights, correct biases, write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from octavo.compress.calibrate import Progress, collect, silent
+from octavo.compress.choose import best_ranges
+from octavo.compress.correct import correct_biases
+from octavo.compress.data import Calibration
+from octavo.compress.equalize import equalize
+from octavo.compress.histogram import Histogram
+from octavo.compress.options import Options
+from octavo.compress.place import Placement, is_weighted, place
+from octavo.compress.ranges import METHODS
+from octavo.compress.record import LayerReport
+from octavo.compress.rounding import adaptive_weights
+from octavo.compress.scheme import ActivationScheme, QParams
+from octavo.compress.write import Weights, Writer, quantized_weights
+from octavo.engine import Session
+from octavo.errors import Unsupported
+from octavo.images import ImageOptions
+from octavo.ir import Graph
+from octavo.onnx_export import export_model
+
+SHARED_RANGE = 2.0  # a Concat's operand takes the result's parameters when that widens its range by less
+
+
+@dataclass
+class Result:
+    """A quantized copy of a graph; the decisions behind it."""
+
+    graph: Graph
+    layers: list[LayerReport]
+    notes: list[tuple[str, str]]
+
+
+@dataclass
+class Calibrated:
+    """A float graph and the data that goes through it; it may be quantized any number of times, in different ways.
+
+    histograms: of every tensor some way wanted to quantize. ranges: the parameters chosen for it, and by what method.
+    """
+
+    graph: Graph
+    session: Session
+    data: Calibration
+    progress: Progress
+    histograms: dict[str, Histogram] = field(default_factory=dict)
+    ranges: dict[str, tuple[str, QParams]] = field(default_factory=dict)
+
+    def quantize(self, options: Options) -> Result:
+        """Raises Unsupported when the options leave nothing to quantize."""
+        graph, scheme = self.graph, options.activation_scheme
+        placement = place(graph, frozenset(options.exclude), options.op_types)
+        if not any(is_weighted(graph, node) for node in placement.nodes):
+            raise Unsupported(
+                "nothing to quantize: no Conv, Gemm or MatMul with constant float weights may be quantized"
+            )
+        self.calibrate(placement, options)
+        params = share(graph, placement, {n: self.ranges[n][1] for n in placement.tensors}, self.histograms, scheme)
+        weights = {
+            node.outputs[0]: quantized_weights(graph, node, options.weight_scheme, params[node.inputs[0]])
+            for node in placement.nodes
+            if is_weighted(graph, node)
+        }
+        work = (graph, placement, self.session, self.data, params, weights)
+        if options.rounding == "adaptive":
+            adaptive_weights(*work, options.weight_scheme, self.progress)
+        if options.bias_correction:
+            correct_biases(*work, self.progress)
+        layers = report_layers(graph, placement, self.ranges, params)
+        quantized, notes = written(graph, placement, params, weights, scheme)
+        return Result(quantized, layers, notes)
+
+    def calibrate(self, placement: Placement, options: Options) -> None:
+        """Histograms and ranges of those tensors of the placement that have none yet."""
+        scheme = options.activation_scheme
+        new = [name for name in placement.tensors if name not in self.histograms]
+        if new:
+            self.histograms |= collect(self.graph, self.session, new, self.data, self.progress)
+        if all(name in self.ranges for name in placement.tensors):
+            return
+        if options.method == "auto":
+            work = (self.graph, placement, self.session, self.data, self.histograms)
+            self.ranges |= best_ranges(*work, scheme, self.progress)
+        else:
+            method = METHODS[options.method]
+            for name in placement.tensors:
+                self.ranges[name] = (options.method, scheme.params(*method(self.histograms[name], scheme)))
+
+
+def start(
+    graph: Graph,
+    calibration: Any,
+    options: Options,
+    *,
+    limit: int | None = None,
+    images: ImageOptions | None = None,
+    progress: Progress = silent,
+) -> Calibrated:
+    """Equalizes the graph where the options say so; nothing is calibrated yet. The rest as quantize() has it."""
+    session = Session(export_model(graph), optimize=False)
+    data = Calibration(calibration, session.get_inputs(), images=images, limit=limit)
+    if options.equalize if options.equalize is not None else not options.per_channel:
+        equalize(graph, session, data, progress)
+        session = Session(export_model(graph), optimize=False)
+    return Calibrated(graph, session, data, progress)
+
+
+def share(
+    graph: Graph,
+    placement: Placement,
+    params: Mapping[str, QParams],
+    histograms: Mapping[str, Histogram],
+    scheme: ActivationScheme,
+) -> dict[str, QParams]:
+    """Moved tensors take their source's parameters; a Concat's operands the result's, where that costs little."""
+    found = dict(params)
+    for node in placement.nodes:
+        if node.op != "Concat" or node.outputs[0] not in found:
+            continue
+        whole = histograms[node.outputs[0]]
+        for name in node.inputs:
+            h = histograms.get(name)
+            wide = max(whole.hi, 0.0) - min(whole.lo, 0.0)
+            if h is not None and wide <= SHARED_RANGE * (max(h.hi, 0.0) - min(h.lo, 0.0)):
+                found[name] = found[node.outputs[0]]
+    for source, moved in placement.same:
+        if moved in found and source in found:
+            found[moved] = found[source]
+    return found
+
+
+def written(
+    graph: Graph,
+    placement: Placement,
+    params: dict[str, QParams],
+    weights: dict[str, Weights],
+    scheme: ActivationScheme,
+) -> tuple[Graph, list[tuple[str, str]]]:
+    """A quantized copy of the graph, and notes about it."""
+    result, twins = graph.copied()
+    writer = Writer(result, placement.moved(twins), params)
+    for node in writer.placement.nodes:
+        if node.outputs[0] in weights:
+            writer.weights(node, weights[node.outputs[0]], params[node.inputs[0]])
+        else:
+            writer.operands(node, scheme)
+    writer.activations()
+    result.sort()
+    result.drop_dead()
+    return result, writer.notes
+
+
+def report_layers(
+    graph: Graph, placement: Placement, chosen: Mapping[str, tuple[str, QParams]], params: Mapping[str, QParams]
+) -> list[LayerReport]:
+    floats = {id(node): why for node, why in placement.float_nodes}
+    integers = {id(node) for node in placement.nodes}
+    inputs = {id(reader): name for name, readers in placement.readers.items() for reader in readers}
+    layers = []
+    for node in graph.nodes:
+        if id(node) in integers:
+            layer = LayerReport(node.name, node.op, "int8")
+            name = inputs.get(id(node))
+            if name is not None:
+                p, limits = params[name], np.iinfo(params[name].dtype)
+                layer.lo, layer.hi = (float((q - int(p.zero_point)) * float(p.scale)) for q in (limits.min, limits.max))
+                layer.method = chosen[name][0]
+            layers.append(layer)
+        elif id(node) in floats:
+            layers.append(LayerReport(node.name, node.op, "float", floats[id(node)]))
+    return layers
