@@ -21,7 +21,7 @@ using namespace octavo;
 const char* const kUsage =
     "octavo-bench [options] [MODEL.octavo ...]: times kernels, or whole packed models when given\n"
     "  --threads N     0: one a usable CPU; default 1\n"
-    "  --isa LEVEL     scalar, avx2, avx512vnni, neon, neon_dot (default: the best here)\n"
+    "  --isa LEVEL     scalar, avx2, avxvnni, avx512vnni, neon, neon_dot (default: the best here)\n"
     "  --only TEXT     only groups or cases whose name holds TEXT\n"
     "  --ms N          milliseconds to spend on each case (default 100; 1000 a model)\n"
     "  --dim NAME=N    size of a symbolic dimension of the models (default 1; repeatable)\n"

@@ -4,7 +4,9 @@
 
 #include "core/error.h"
 
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #ifndef HWCAP2_I8MM
@@ -34,6 +36,18 @@ const char* name_of(Isa isa) {
   return "unknown";
 }
 
+#if defined(__x86_64__)
+// OCTAVO_AVXVNNI (CMakeLists.txt): 0 not compiled in, 1 in its own encoding, 2 in that of AVX-512 VNNI, for tests.
+static bool has_avxvnni() {
+#if OCTAVO_AVXVNNI == 2
+  return supported(Isa::avx512vnni);
+#else
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return OCTAVO_AVXVNNI && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4)) != 0;
+#endif
+}
+#endif
+
 bool supported(Isa isa) {
   if (isa == Isa::scalar) return true;
 #if defined(__x86_64__)
@@ -42,6 +56,8 @@ bool supported(Isa isa) {
   switch (isa) {
     case Isa::avx2:
       return avx2;
+    case Isa::avxvnni:
+      return avx2 && has_avxvnni();
     case Isa::avx512vnni:
       return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -67,7 +83,11 @@ bool supported(Isa isa) {
 
 std::vector<Isa> compiled_isas() {
 #if defined(__x86_64__)
+#if OCTAVO_AVXVNNI
+  return {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512vnni};
+#else
   return {Isa::scalar, Isa::avx2, Isa::avx512vnni};
+#endif
 #elif defined(__aarch64__)
   return {Isa::scalar, Isa::neon, Isa::neon_dot};
 #else

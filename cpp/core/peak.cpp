@@ -30,11 +30,15 @@ using Loop = void (*)(int64_t rounds);
 #define ZERO_ALL TWELVE(ZERO_Y) ZERO_Y(12) ZERO_Y(13) ZERO_Y(14) ZERO_Y(15)
 
 #define DPBUSD(k) "vpdpbusd %%zmm14, %%zmm15, %%zmm" #k "\n"
+#define DPBUSD_Y(k) "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm" #k "\n"
 #define FMA_Z(k) "vfmadd231ps %%zmm14, %%zmm15, %%zmm" #k "\n"
 #define FMA_Y(k) "vfmadd231ps %%ymm14, %%ymm15, %%ymm" #k "\n"
 #define MADDWD(k) "vpmaddwd %%ymm14, %%ymm15, %%ymm12\n vpaddd %%ymm12, %%ymm" #k ", %%ymm" #k "\n"
 
 LOOP(dpbusd_512, ZERO_ALL, TWELVE(DPBUSD))
+#if OCTAVO_AVXVNNI == 1
+LOOP(dpbusd_256, ZERO_ALL, TWELVE(DPBUSD_Y))
+#endif
 LOOP(fma_512, ZERO_ALL, TWELVE(FMA_Z))
 LOOP(fma_256, ZERO_ALL, TWELVE(FMA_Y))
 LOOP(maddwd_256, ZERO_ALL, TWELVE(MADDWD))
@@ -83,6 +87,9 @@ double gmacs(Loop loop, double macs_a_round, int threads) {
 Peak int8_peak(Isa isa, int threads) {
 #if defined(__x86_64__)
   if (isa == Isa::avx512vnni) return {"vpdpbusd zmm", gmacs(dpbusd_512, 12 * 64, threads)};
+#if OCTAVO_AVXVNNI == 1
+  if (isa == Isa::avxvnni) return {"vpdpbusd ymm", gmacs(dpbusd_256, 12 * 32, threads)};
+#endif
   if (isa == Isa::avx2) return {"vpmaddwd + vpaddd ymm", gmacs(maddwd_256, 12 * 16, threads)};
 #elif defined(__aarch64__)
   if (isa == Isa::neon_dot) return {"sdot", gmacs(sdot_128, 12 * 16, threads)};
@@ -95,7 +102,7 @@ Peak int8_peak(Isa isa, int threads) {
 Peak float_peak(Isa isa, int threads) {
 #if defined(__x86_64__)
   if (isa == Isa::avx512vnni) return {"vfmadd231ps zmm", gmacs(fma_512, 12 * 16, threads)};
-  if (isa == Isa::avx2) return {"vfmadd231ps ymm", gmacs(fma_256, 12 * 8, threads)};
+  if (isa == Isa::avx2 || isa == Isa::avxvnni) return {"vfmadd231ps ymm", gmacs(fma_256, 12 * 8, threads)};
 #elif defined(__aarch64__)
   if (isa == Isa::neon || isa == Isa::neon_dot) return {"fmla", gmacs(fmla_128, 12 * 4, threads)};
 #endif

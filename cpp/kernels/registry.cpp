@@ -9,7 +9,11 @@
 #if defined(__x86_64__)
 #define OCTAVO_ON_scalar(x) x
 #define OCTAVO_ON_avx2(x) x
+#if OCTAVO_AVXVNNI
+#define OCTAVO_ON_avxvnni(x) x
+#else
 #define OCTAVO_ON_avxvnni(x)
+#endif
 #define OCTAVO_ON_avx512vnni(x) x
 #define OCTAVO_ON_neon(x)
 #define OCTAVO_ON_neon_dot(x)

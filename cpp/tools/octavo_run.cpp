@@ -26,7 +26,7 @@ const char* const kUsage =
     "  --hash                prints the SHA-256 of each output's bytes\n"
     "  --repeat N            runs N times and prints the times\n"
     "  --threads N           0: one a usable CPU (default)\n"
-    "  --isa LEVEL           scalar, avx2, avx512vnni, neon, neon_dot (default: the best here)\n"
+    "  --isa LEVEL           scalar, avx2, avxvnni, avx512vnni, neon, neon_dot (default: the best here)\n"
     "  --info                prints what the model takes and gives, and does not run it\n"
     "exit status: 0 done, 1 the job failed, 2 wrong usage\n";
 

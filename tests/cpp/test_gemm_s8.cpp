@@ -11,6 +11,10 @@
 
 using namespace octavo;
 
+namespace octavo {
+extern const GemmS8 gemm_s8_test_avxvnni;  // avxvnni_as_avx512.cpp
+}
+
 namespace {
 
 struct Random {
@@ -60,7 +64,7 @@ float random_m(Random& r, Case::Scale s, int64_t k) {
 
 const EltwiseF32* eltwise_of(Isa isa) { return static_cast<const EltwiseF32*>(find_kernel("eltwise_f32", isa)); }
 
-void run_case(const Case& t, Isa isa, Random r) {
+void run_case(const Case& t, const GemmS8* kernel, Isa isa, Random r) {
   const int64_t segments = t.outer * t.inner, k = segments * t.length, lines = t.images * t.lines;
   // The input ends exactly at the last byte that may be read: the last segment rounded up to four.
   int64_t last = 0;
@@ -95,7 +99,7 @@ void run_case(const Case& t, Isa isa, Random r) {
   w.n = t.n, w.segments = segments, w.segment_length = t.length, w.inner = t.inner;
   w.natural = t.kind != GemmS8Epilogue::Kind::u8;
   w.bias = bias.data(), w.m = m.data();
-  const GemmS8Packed packed(find_gemm_s8(isa), w);
+  const GemmS8Packed packed(kernel, w);
 
   const int64_t ldc = t.n + t.ldc_extra, total = lines * t.rows * ldc;
   const bool u8 = t.kind == GemmS8Epilogue::Kind::u8;
@@ -157,7 +161,7 @@ void run_case(const Case& t, Isa isa, Random r) {
       std::memcpy(&have, got, element);
       if (have != want) {
         std::printf("FAIL %s [%s] output %" PRId64 " column %" PRId64 ": %u, expected %u\n", t.name.c_str(),
-                    name_of(isa), i, c, have, want);
+                    kernel->isa, i, c, have, want);
         failures++;
         return;
       }
@@ -258,10 +262,10 @@ std::vector<Case> cases(Random& r) {
   return list;
 }
 
-void run_time_weights(Isa isa, Random r) {
+void run_time_weights(const GemmS8* kernel, Random r) {
   for (int64_t n : {1, 5, 16, 33, 64, 70, 130})
     for (int64_t k : {1, 3, 4, 6, 17, 64}) {
-      const GemmS8Packed packed = GemmS8Packed::layout(find_gemm_s8(isa), n, k, true);
+      const GemmS8Packed packed = GemmS8Packed::layout(kernel, n, k, true);
       std::vector<uint8_t> b(static_cast<size_t>(n * k)), a(size_t(7 * ((k + 3) / 4 * 4)));
       for (auto& x : b) x = uint8_t(r());
       for (auto& x : a) x = uint8_t(r());
@@ -288,7 +292,7 @@ void run_time_weights(Isa isa, Random r) {
             want += u * v + u + 3 * v;
           }
           if (out[size_t(i * n + c)] != want) {
-            std::printf("FAIL run-time weights K %" PRId64 " N %" PRId64 " [%s]\n", k, n, name_of(isa));
+            std::printf("FAIL run-time weights K %" PRId64 " N %" PRId64 " [%s]\n", k, n, kernel->isa);
             failures++;
             return;
           }
@@ -302,13 +306,17 @@ int main() {
   Random r{0x9e3779b97f4a7c15u};
   const std::vector<Case> list = cases(r);
   int levels = 0;
-  for (Isa isa : compiled_isas()) {
-    if (!supported(isa)) continue;
+  auto test = [&](const GemmS8* kernel, Isa isa) {
+    for (size_t i = 0; i < list.size(); i++) run_case(list[i], kernel, isa, Random{i + 88172645463325252u});
+    run_time_weights(kernel, r);
+    std::printf("%-12s %zu cases\n", kernel->isa, list.size());
     levels++;
-    for (size_t i = 0; i < list.size(); i++) run_case(list[i], isa, Random{i + 88172645463325252u});
-    run_time_weights(isa, r);
-    std::printf("%-12s %zu cases\n", name_of(isa), list.size());
-  }
+  };
+  for (Isa isa : compiled_isas())
+    if (supported(isa)) test(find_gemm_s8(isa), isa);
+#ifdef OCTAVO_AVXVNNI_AS_AVX512
+  if (supported(Isa::avx512vnni)) test(&gemm_s8_test_avxvnni, Isa::avx2);
+#endif
   if (failures) std::printf("%d failures\n", failures);
   return failures || levels < 1;
 }

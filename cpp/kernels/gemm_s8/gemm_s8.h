@@ -93,8 +93,10 @@ struct GemmS8 {
   void (*sum_rows)(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* sums);
 };
 
-#ifdef OCTAVO_FIXED
+#if defined(OCTAVO_FIXED)
 #define OCTAVO_GEMM_S8_TABLE(isa) gemm_s8_fixed_##isa
+#elif defined(OCTAVO_TEST_TABLE)  // a test's own compilation of a kernel
+#define OCTAVO_GEMM_S8_TABLE(isa) gemm_s8_test_##isa
 #else
 #define OCTAVO_GEMM_S8_TABLE(isa) gemm_s8_##isa
 #endif

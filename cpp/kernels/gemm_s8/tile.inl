@@ -186,6 +186,7 @@ __attribute__((noinline)) void tile(const GemmS8Tile& t) {
   store_tile<MR, NR>(acc, t);
 }
 
+#ifndef OCTAVO_GEMM_S8_OWN_PACK
 // Stores vectors of interleaved columns as `nr` vectors of a panel. Vector j, block g holds columns 16 * g + 4 * j ...,
 // which is the order of a panel of four for u8 outputs; the natural order wants block g's four quarters in vector g.
 OCTAVO_INLINE void store_columns(uint8_t* to, const VB (&v)[4], int nr, bool natural) {
@@ -225,6 +226,7 @@ void pack_rows(void* panel, const uint8_t* b, int64_t ldb, int64_t k, int32_t nr
   for (int j = 0; j < 4; j++) bits[j] = load_b(ordered + j * kLanes);
   store_columns(reinterpret_cast<uint8_t*>(sums), bits, nr, natural);
 }
+#endif
 #endif
 
 void sum_rows(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* sums) {
