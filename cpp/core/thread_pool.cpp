@@ -29,17 +29,19 @@ inline void pause_cpu() {
 #endif
 }
 
-// One word describes the job being shared out: generation | chunks | next unclaimed chunk. A chunk is claimed by a
-// compare-and-swap of the whole word, so a worker that slept through a job can never take a chunk of a later one with
+// One word describes the job being shared out: generation | end | first of the unclaimed chunks. A chunk is claimed by
+// a compare-and-swap of the whole word, so a worker that slept through a job can never take a chunk of a later one with
 // the former's body: the caller publishes a new word only after every chunk of the old one was claimed and finished.
+// The caller claims from the front and odd workers from the back, so that each finds in its own cache what it wrote in
+// the step before: steps are mostly cut along the rows of the same image.
 constexpr int kChunkBits = 20;
 constexpr uint64_t kChunkMask = (uint64_t(1) << kChunkBits) - 1;
 constexpr int64_t kMaxChunks = int64_t(kChunkMask);
-constexpr uint64_t pack(uint64_t generation, uint64_t chunks, uint64_t next) {
-  return generation << (2 * kChunkBits) | chunks << kChunkBits | next;
+constexpr uint64_t pack(uint64_t generation, uint64_t end, uint64_t first) {
+  return generation << (2 * kChunkBits) | end << kChunkBits | first;
 }
-constexpr uint64_t chunks_of(uint64_t word) { return word >> kChunkBits & kChunkMask; }
-constexpr uint64_t next_of(uint64_t word) { return word & kChunkMask; }
+constexpr uint64_t end_of(uint64_t word) { return word >> kChunkBits & kChunkMask; }
+constexpr uint64_t first_of(uint64_t word) { return word & kChunkMask; }
 
 constexpr int kMaxThreads = 256;
 constexpr int kSpinsBeforeYield = 4000;  // tens of microseconds: longer than any gap between the steps of one run
@@ -86,13 +88,15 @@ class Pool {
 
   bool claim_one(int worker) {
     uint64_t word = word_.load(std::memory_order_acquire);
-    while (next_of(word) < chunks_of(word)) {
+    while (first_of(word) < end_of(word)) {
       // A worker that was on its way in when a wider region closed has no number in this one.
       if (worker > 0 && worker >= active_.load(std::memory_order_relaxed)) return false;
       const Region::Body body = body_.load(std::memory_order_relaxed);
       void* const context = context_.load(std::memory_order_relaxed);
-      if (word_.compare_exchange_weak(word, word + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
-        body(context, int64_t(next_of(word)), worker);
+      const bool back = worker % 2 != 0;
+      const uint64_t rest = back ? word - (uint64_t(1) << kChunkBits) : word + 1;
+      if (word_.compare_exchange_weak(word, rest, std::memory_order_acq_rel, std::memory_order_acquire)) {
+        body(context, int64_t(back ? end_of(word) - 1 : first_of(word)), worker);
         finished_.fetch_add(1, std::memory_order_release);
         return true;
       }

@@ -38,11 +38,12 @@ class Region {
   }
 
   // How many chunks a job of `work` units (any unit) should be cut into, when chunks of about `grain` are worth
-  // claiming: as many for each thread, for three chunks would keep two threads as long as four.
+  // claiming: one for each thread, or four where a thread that is held up would keep the others waiting for long.
   int64_t chunks_for(int64_t work, int64_t grain) const {
     if (threads_ == 1 || work <= grain) return 1;
-    int64_t n = work / (grain > 0 ? grain : 1), cap = int64_t(threads_) * 4;
-    return n >= cap ? cap : (n + threads_ - 1) / threads_ * threads_;
+    constexpr int64_t kLong = 128;  // chunks a thread
+    const int64_t chunks = work / (grain > 0 ? grain : 1);
+    return chunks < threads_ * kLong ? threads_ : threads_ * int64_t(4);
   }
 
  private:

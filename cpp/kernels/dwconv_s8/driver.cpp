@@ -10,8 +10,8 @@
 namespace octavo {
 namespace {
 
-constexpr int64_t kColumns = 512;  // a row is cut into pieces of this many outputs (even)
-constexpr int64_t kGrainUs = 4;    // work of a chunk
+constexpr int64_t kColumns = 512;    // a row is cut into pieces of this many outputs (even)
+constexpr int64_t kChunksPerUs = 2;  // work of a chunk: half a microsecond
 
 int32_t weight_at(const DwconvS8Weights& w, int64_t channel, int64_t tap) {
   const int64_t i = channel * w.kh * w.kw + tap;
@@ -304,7 +304,7 @@ void dwconv_s8(Region& pool, Isa isa, const DwconvS8Job& job) {
   const int64_t lines = job.images * row_units * pieces, units = lines * blocks;
   if (units == 0) return;
   const int64_t macs = job.images * job.height * job.width * p.shape().channels * p.shape().kh * p.shape().kw;
-  const int64_t chunks = std::min(units, pool.chunks_for(macs, p.macs_per_us() * kGrainUs));
+  const int64_t chunks = std::min(units, pool.chunks_for(macs, p.macs_per_us() / kChunksPerUs));
   pool.parallel_for(chunks, [&](int64_t chunk, int) {
     int64_t u = units * chunk / chunks;
     const int64_t end = units * (chunk + 1) / chunks;

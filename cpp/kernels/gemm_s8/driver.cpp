@@ -7,6 +7,7 @@ namespace octavo {
 namespace {
 
 constexpr size_t kBlock = 384 << 10;  // bytes of weights that stay in the second-level cache while rows pass
+constexpr int64_t kGrain = 1;         // microseconds of work worth a chunk
 
 struct Cut {
   const GemmS8Job& job;
@@ -165,7 +166,7 @@ void gemm_s8(Region& pool, const GemmS8Job& given) {
   const int64_t tiles = job.in.lines * Tiling(kernel, b.nr, job.in.rows).per_line;
   // Work in units of 64 products, so that no size overflows; a fixed cost stands for the epilogue.
   const int64_t work = job.in.lines * job.in.rows * std::max<int64_t>(1, b.n * (b.k + 32) / 64);
-  const int64_t wanted = pool.chunks_for(work, int64_t(kernel.macs_per_us) * 4 / 64);
+  const int64_t wanted = pool.chunks_for(work, int64_t(kernel.macs_per_us) * kGrain / 64);
   if (wanted <= 1) {
     run_part(cut, 0, 1, 0, b.panels);
     return;
