@@ -43,7 +43,6 @@ constexpr uint64_t pack(uint64_t generation, uint64_t end, uint64_t first) {
 constexpr uint64_t end_of(uint64_t word) { return word >> kChunkBits & kChunkMask; }
 constexpr uint64_t first_of(uint64_t word) { return word & kChunkMask; }
 
-constexpr int kMaxThreads = 256;
 constexpr int kSpinsBeforeYield = 4000;  // tens of microseconds: longer than any gap between the steps of one run
 constexpr auto kLinger = std::chrono::microseconds(100);  // workers stay awake this long after a region
 

@@ -9,6 +9,7 @@ namespace octavo {
 
 // Threads worth using here: affinity mask and cgroup quota.
 int default_threads();
+constexpr int kMaxThreads = 256;  // a region has no more
 
 // A parallel region spans one Session::run: its workers spin between the steps and go to sleep shortly after it.
 // With threads == 1 (or when another region holds the pool) no synchronisation happens at all.

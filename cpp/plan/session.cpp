@@ -1,6 +1,10 @@
 #include "plan/session.h"
 
+#include <algorithm>
+#include <new>
+
 #include "core/error.h"
+#include "core/thread_pool.h"
 #include "plan/call.h"
 
 namespace octavo {
@@ -23,7 +27,7 @@ Session::Session(std::shared_ptr<const Plan> plan, SessionOptions options)
       threads_(plan->steps.size()) {
   if (options_.threads < 0) fail(ErrorKind::invalid_argument, "threads must be 0 (automatic) or more");
   program_ = shared_program(std::move(plan), choose_isa(options_.isa),
-                            options_.threads == 0 ? default_threads() : options_.threads);
+                            options_.threads == 0 ? default_threads() : std::min(options_.threads, kMaxThreads));
 }
 
 Session::~Session() = default;
@@ -111,8 +115,14 @@ std::unique_ptr<Call> Session::prepare(const std::vector<Shape>& input_shapes) {
 
 void Session::give_back(std::shared_ptr<const Instance> instance, std::unique_ptr<Call::State> state) {
   std::lock_guard<std::mutex> lock(mutex_);
-  for (Cached& c : cache_)
-    if (c.instance == instance) c.idle.push_back(std::move(state));
+  for (Cached& c : cache_) {
+    if (c.instance != instance) continue;
+    try {
+      c.idle.push_back(std::move(state));
+    } catch (const std::bad_alloc&) {  // called by a destructor: the next run makes a state anew
+      return;
+    }
+  }
 }
 
 void Session::drop_idle() {

@@ -81,7 +81,7 @@ class Session:
     """A model made ready to run. Any number of threads may call one session at once; the GIL is released meanwhile.
 
     model: a path to an ONNX or ``.octavo`` file, the bytes of either, or an ``onnx.ModelProto``.
-    threads: how many threads a run may use (None: as many as this process may use CPUs). Never changes a result.
+    threads: how many threads a run may use, 256 at most (None: one a CPU this process may use). Never changes a result.
     isa: instruction-set level, e.g. "scalar", "avx2", "avx512vnni" (None: ``OCTAVO_ISA`` or the best). Never changes a
         result; one this CPU lacks is an error.
     optimize: False keeps every operator a step of its own. Never changes a result.
