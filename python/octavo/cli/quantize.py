@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from octavo.cli.arguments import add_command, add_json, add_pictures, picture_options, positive
@@ -17,20 +18,24 @@ def add_quantize(commands: Any) -> None:
     command = add_command(
         commands,
         "quantize",
-        "make an int8 model of a float one",
+        "make a small model of a float one",
         quantize_command,
         "The result is standard ONNX (QuantizeLinear and DequantizeLinear), which other runtimes read too.",
     )
     command.add_argument("model", metavar="MODEL")
-    command.add_argument(
-        "--calibration", required=True, metavar="FOLDER|FILE.npz", help="pictures, or an array an input with samples"
-    )
+    command.add_argument("--calibration", metavar="FOLDER|FILE.npz", help="pictures, or an array an input with samples")
     command.add_argument("-o", "--output", required=True, metavar="OUT.onnx")
+    command.add_argument("--mode", choices=("static", "weight_only"), default="static")
     command.add_argument("--limit", type=positive, metavar="N", help="use at most N samples")
     command.add_argument("--activations", choices=("uint8", "int8"), default="uint8")
     command.add_argument("--symmetric", action="store_true", help="activations' zero point in the middle")
     command.add_argument("--per-tensor", action="store_true", help="one weight scale a layer instead of one an output")
-    command.add_argument("--weight-bits", type=int, choices=(8, 7, 4, 2), default=8)
+    command.add_argument("--block-size", type=positive, default=0, metavar="N", help="one weight scale N weights")
+    command.add_argument(
+        "--weight-bits", type=weight_bits, default=8, metavar="BITS", help="16, 8, 7, 4, 2, float16, ternary or binary"
+    )
+    command.add_argument("--asymmetric-weights", action="store_true", help="unsigned weights with a zero point")
+    command.add_argument("--power-of-two", action="store_true", help="scales are powers of two")
     command.add_argument("--method", choices=("auto", "minmax", "percentile", "entropy", "mse"), default="auto")
     command.add_argument("--rounding", choices=("adaptive", "nearest"), default="adaptive")
     command.add_argument("--no-bias-correction", action="store_true")
@@ -48,10 +53,14 @@ def quantize_command(options: argparse.Namespace) -> int:
         options.model,
         options.calibration,
         options.output,
+        mode=options.mode,
         activations=options.activations,
         symmetric=options.symmetric,
         per_channel=not options.per_tensor,
         weight_bits=options.weight_bits,
+        weight_symmetric=not options.asymmetric_weights,
+        power_of_two=options.power_of_two,
+        block_size=options.block_size,
         method=options.method,
         rounding=options.rounding,
         bias_correction=not options.no_bias_correction,
@@ -65,17 +74,25 @@ def quantize_command(options: argparse.Namespace) -> int:
     return 0
 
 
+def weight_bits(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
 def show_progress(what: str, done: int, total: int | None) -> None:
     end = "\n" if done == total else ""
     print(f"\r{what}: {done}{f' of {total}' if total else ''}\x1b[K", end=end, file=sys.stderr, flush=True)
 
 
 def quantize_text(report: QuantizeReport) -> str:
-    integers = [layer for layer in report.layers if layer.kind == "int8"]
+    small = [layer for layer in report.layers if layer.kind == "weight_only"]
+    integers = [layer for layer in report.layers if layer.kind not in ("weight_only", "float")]
     share = report.bytes_after / report.bytes_before if report.bytes_before else 1.0
+    what = f"{len(small)} nodes keep small weights" if small else f"{len(integers)} nodes run on integers"
+    kinds = Counter(layer.weights for layer in report.layers if layer.weights)
     lines = [
         f"{report.path}: {report.bytes_after:,} bytes, {share:.2f} of the float model; {report.samples} samples",
-        f"{len(integers)} nodes run on integers, {len(report.float_layers)} stay float",
+        f"{what}, {len(report.float_layers)} stay float",
+        *(f"  weights of {count} nodes: {kind}" for kind, count in kinds.most_common()),
         *(f"  float: {layer.name} ({layer.op}): {layer.reason}" for layer in report.float_layers),
         *(f"  note: {name}: {note}" for name, note in report.notes),
     ]

@@ -11,20 +11,30 @@ import numpy as np
 
 from octavo.compress.prepare import OLDEST_OPSET
 from octavo.compress.ranges import METHODS
-from octavo.compress.scheme import ActivationScheme, WeightScheme
+from octavo.compress.scheme import FEW_BITS, ActivationScheme, WeightScheme
 from octavo.errors import InvalidArgument
 
+MODES = ("static", "weight_only")
 ACTIVATIONS = ("uint8", "int8")
 ROUNDINGS = ("adaptive", "nearest")
+ACTIVATION_OPTIONS = ("activations", "symmetric", "method", "equalize", "bias_correction")
+BLOCKS_OPSET = 21  # the first in which DequantizeLinear has block_size
 
 
 @dataclass(frozen=True)
 class Options:
     """What to quantize, and how.
 
+    mode: "static": activations and weights, both from calibration; "weight_only": weights are stored small and restored
+        when the model runs, which needs no calibration.
     activations: "uint8" or "int8"; symmetric: with the zero point in the middle.
     per_channel: a scale an output channel of the weights, or one a tensor.
-    weight_bits: 8, 7 (fast and exact on CPUs without VNNI), 4 or 2 (stored as int8).
+    block_size: weight-only: a scale for so many weights in a row along the summed axis (0: none such); opset 21.
+    weight_bits: 8, 7 (|q| <= 63: fast and exact on CPUs without VNNI), 4 or 2; "ternary", or "binary" (also 1), with
+        one magnitude a channel; weight-only also 16 and "float16". 4 bits and fewer are stored as int4 from opset 21,
+        as int8 before; 2 as int2 from opset 25 (weight-only).
+    weight_symmetric: zero point 0, signed integers; else unsigned ones with a zero point.
+    power_of_two: weights' scales are powers of two.
     method: how ranges are calibrated: "minmax", "percentile", "entropy", "mse", or "auto", the best of them for each
         tensor by the error of the layers that read it.
     equalize: channels of consecutive convolutions trade scale first (None: where weights are per tensor).
@@ -34,10 +44,14 @@ class Options:
     opset: the result's operator set at least; the model's own when onnx cannot convert it.
     """
 
+    mode: str = "static"
     activations: str = "uint8"
     symmetric: bool = False
     per_channel: bool = True
-    weight_bits: int = 8
+    weight_bits: int | str = 8
+    weight_symmetric: bool = True
+    power_of_two: bool = False
+    block_size: int = 0
     method: str = "auto"
     equalize: bool | None = None
     rounding: str = "adaptive"
@@ -58,12 +72,46 @@ class Options:
         return cls(**choices)
 
     def __post_init__(self) -> None:
+        one_of("mode", self.mode, MODES)
         one_of("activations", self.activations, ACTIVATIONS)
         one_of("method", self.method, ("auto", *METHODS))
         one_of("rounding", self.rounding, ROUNDINGS)
         if self.opset < OLDEST_OPSET:
             raise InvalidArgument(f"opset should be {OLDEST_OPSET} or newer, not {self.opset}")
-        WeightScheme(self.weight_bits)
+        if self.mode == "weight_only":
+            self.check_weight_only()
+        else:
+            self.check_integers()
+
+    def check_integers(self) -> None:
+        """What no integer product can do."""
+        if self.weight_bits in (16, "float16"):
+            raise InvalidArgument(f"weight_bits={self.weight_bits!r} is for mode='weight_only': products take 8 bits")
+        if self.block_size:
+            raise InvalidArgument("block_size is for mode='weight_only': integer products need one scale an output")
+        _ = self.weight_scheme  # which checks the bits
+
+    def check_weight_only(self) -> None:
+        for name in ACTIVATION_OPTIONS:
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise InvalidArgument(f"{name} is about activations, which mode='weight_only' leaves float")
+        if self.block_size < 0 or self.block_size == 1:
+            raise InvalidArgument(f"block_size should be 2 or more (or 0: no blocks), not {self.block_size}")
+        if self.block_size and not self.per_channel:
+            raise InvalidArgument("block_size and per_channel=False exclude each other: a block has its own scale")
+        if self.weight_bits == "float16":
+            for name in ("block_size", "per_channel", "weight_symmetric", "power_of_two"):
+                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                    raise InvalidArgument(f"{name} is about integers, and weight_bits='float16' are none")
+            return
+        scheme = self.weight_scheme
+        needed = {16: 21, **FEW_BITS}.get(scheme.bits, OLDEST_OPSET) if scheme.levels == "uniform" else OLDEST_OPSET
+        if self.opset < needed:
+            raise InvalidArgument(
+                f"weights of {scheme.bits} bits need opset={needed}, which has such integers, not {self.opset}"
+            )
+        if self.block_size and self.opset < BLOCKS_OPSET:
+            raise InvalidArgument(f"block_size needs opset={BLOCKS_OPSET}, not {self.opset}")
 
     @property
     def activation_scheme(self) -> ActivationScheme:
@@ -71,7 +119,7 @@ class Options:
 
     @property
     def weight_scheme(self) -> WeightScheme:
-        return WeightScheme(self.weight_bits, self.per_channel)
+        return WeightScheme.of(self.weight_bits, self.per_channel, self.weight_symmetric, self.power_of_two)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

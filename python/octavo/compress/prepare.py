@@ -11,6 +11,8 @@ from octavo.ir import Graph
 from octavo.onnx_export import at_opset
 from octavo.onnx_import import import_model
 from octavo.passes import CANONICAL
+from octavo.passes.fold_constants import replace
+from octavo.passes.small_weights import dense
 
 OLDEST_OPSET = 13  # the first in which DequantizeLinear has an axis
 
@@ -35,6 +37,8 @@ def prepare(model: Any, opset: int) -> tuple[Graph, int]:
         run(graph)
         graph.sort()
         graph.drop_dead()
+    for node in [n for n in graph.nodes if n.is_plan("Restore")]:  # 16-bit weights and codebooks, found on the way
+        replace(graph, node, [dense(graph, node)])
     for node in graph.nodes:  # folding joins names: the first one is the operator's own
         if node.name not in names:
             node.name = next((n for n in names if node.name.startswith(f"{n}+")), node.name)

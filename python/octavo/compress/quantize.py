@@ -10,13 +10,15 @@ from octavo.compress.options import Options
 from octavo.compress.prepare import check_excluded, prepare
 from octavo.compress.record import QuantizeReport
 from octavo.compress.static import start
+from octavo.compress.weight_only import weight_only
+from octavo.errors import InvalidArgument
 from octavo.images import ImageOptions
 from octavo.onnx_export import export_model, save_model
 
 
 def quantize(
     model: Any,
-    calibration: Any,
+    calibration: Any = None,
     output: str | os.PathLike[str] | None = None,
     *,
     limit: int | None = None,
@@ -24,10 +26,11 @@ def quantize(
     progress: Progress = silent,
     **options: Any,
 ) -> QuantizeReport:
-    """Quantizes a float model: integer activations, integer weights, standard ONNX QuantizeLinear and DequantizeLinear.
+    """Quantizes a float model to standard ONNX: QuantizeLinear and DequantizeLinear.
 
     model: a path, bytes or onnx.ModelProto of float32 operators.
     calibration: representative inputs; see :class:`octavo.compress.data.Calibration`. A few dozen samples do.
+        mode="weight_only" may go without (None).
     output: where to write the ONNX file; None: only return it.
     limit: at most so many samples. images: preprocessing, when calibration is a folder of pictures.
     progress: called with (what, done, total or None) after each sample or layer.
@@ -39,18 +42,28 @@ def quantize(
     chosen = Options.of(options)
     graph, float_bytes = prepare(model, chosen.opset)
     check_excluded(graph, chosen.exclude)
-    work = start(graph, calibration, chosen, limit=limit, images=images, progress=progress)
-    result = work.quantize(chosen)
+    how: Any = {"limit": limit, "images": images, "progress": progress}
+    if chosen.mode == "weight_only":
+        result, samples = weight_only(graph, calibration, chosen, **how)
+    else:
+        if calibration is None:
+            raise InvalidArgument(f"mode='{chosen.mode}' needs calibration data; mode='weight_only' does without")
+        work = start(graph, calibration, chosen, **how)
+        result = work.quantize(chosen)
+        samples = work.data.total or 0
     metadata = {"octavo.quantize": described(chosen)}
     proto = export_model(result.graph, metadata)
     if output is not None:
         save_model(proto, output)
     path = None if output is None else os.fspath(output)
     return QuantizeReport(
-        proto, path, result.layers, result.notes, work.data.total or 0, float_bytes, proto.ByteSize(), chosen.as_dict()
+        proto, path, result.layers, result.notes, samples, float_bytes, proto.ByteSize(), chosen.as_dict()
     )
 
 
 def described(options: Options) -> str:
     """For the model's metadata."""
-    return f"activations {options.activations}, weights {options.weight_bits} bits, method {options.method}"
+    bits = f"weights {options.weight_bits}{' bits' if isinstance(options.weight_bits, int) else ''}"
+    if options.mode == "weight_only":
+        return f"mode weight_only, {bits}"
+    return f"activations {options.activations}, {bits}, method {options.method}"

@@ -8,15 +8,19 @@ from typing import Any
 
 @dataclass
 class LayerReport:
-    """One node: what became of it. method: how its first operand's range was chosen."""
+    """One node: what became of it. method: how its first operand's range was chosen.
+
+    weights: how its constant weights are stored ("int4, 32 a scale"); "" where it has none that are quantized.
+    """
 
     name: str
     op: str
-    kind: str  # "int8", "float"
+    kind: str  # "int8", "weight_only", "float"
     reason: str = ""  # why it stays float
     lo: float | None = None
     hi: float | None = None
     method: str = ""
+    weights: str = ""
 
 
 @dataclass

@@ -31,6 +31,7 @@ from octavo.ir import Graph
 from octavo.onnx_export import export_model
 
 SHARED_RANGE = 2.0  # a Concat's operand takes the result's parameters when that widens its range by less
+STORAGE_OPSET = 24  # whose types weights take: onnxruntime fuses no product with the int2 that the next one brings
 
 
 @dataclass
@@ -72,11 +73,15 @@ class Calibrated:
             if is_weighted(graph, node)
         }
         work = (graph, placement, self.session, self.data, params, weights)
-        if options.rounding == "adaptive":
+        if options.rounding == "adaptive" and options.weight_scheme.levels != "binary":  # which have no other choice
             adaptive_weights(*work, options.weight_scheme, self.progress)
         if options.bias_correction:
             correct_biases(*work, self.progress)
-        layers = report_layers(graph, placement, self.ranges, params)
+        weight = options.weight_scheme
+        opset = min(graph.opset, STORAGE_OPSET)
+        kinds = {out: weight.described(opset, w.params) for out, w in weights.items()}
+        layers = report_layers(graph, placement, self.ranges, params, kinds)
+        weights = {out: w.stored(weight.stored(opset)) for out, w in weights.items()}
         quantized, notes = written(graph, placement, params, weights, scheme)
         return Result(quantized, layers, notes)
 
@@ -161,7 +166,11 @@ def written(
 
 
 def report_layers(
-    graph: Graph, placement: Placement, chosen: Mapping[str, tuple[str, QParams]], params: Mapping[str, QParams]
+    graph: Graph,
+    placement: Placement,
+    chosen: Mapping[str, tuple[str, QParams]],
+    params: Mapping[str, QParams],
+    weights: Mapping[str, str],
 ) -> list[LayerReport]:
     floats = {id(node): why for node, why in placement.float_nodes}
     integers = {id(node) for node in placement.nodes}
@@ -169,7 +178,7 @@ def report_layers(
     layers = []
     for node in graph.nodes:
         if id(node) in integers:
-            layer = LayerReport(node.name, node.op, "int8")
+            layer = LayerReport(node.name, node.op, "int8", weights=weights.get(node.outputs[0], ""))
             name = inputs.get(id(node))
             if name is not None:
                 p, limits = params[name], np.iinfo(params[name].dtype)

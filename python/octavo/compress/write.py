@@ -6,10 +6,11 @@ quantized one are the same quantity, which is what layer-by-layer comparison nee
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from octavo.compress.nearest import fitted, integers
 from octavo.compress.place import BINARY, Placement, is_bias, is_weighted
 from octavo.compress.scheme import ActivationScheme, QParams, WeightScheme
 from octavo.ir import Graph, Node, Uses
@@ -25,6 +26,11 @@ class Weights:
     q: np.ndarray
     params: QParams
     bias: np.ndarray | None = None
+
+    def stored(self, dtype: np.dtype) -> Weights:
+        """The same integers as the type that a file holds them in."""
+        params = replace(self.params, zero_point=self.params.zero_point.astype(dtype))
+        return Weights(self.q.astype(dtype), params, self.bias)
 
 
 @dataclass
@@ -72,6 +78,8 @@ class Writer:
         restored = self.graph.new_value(f"{name}/restored", np.float32, q.shape)
         scale, zero = self.constants(name, params)
         attrs = {} if params.axis is None else {"axis": params.axis}
+        if params.block:
+            attrs["block_size"] = params.block
         inputs = [self.graph.new_const(f"{name}/quantized", q), scale, zero]
         self.graph.nodes.append(Node("DequantizeLinear", inputs, [restored], attrs, f"{name}/DequantizeLinear"))
         return restored
@@ -144,12 +152,11 @@ def quantized_weights(graph: Graph, node: Node, scheme: WeightScheme, x: QParams
     w = graph.const(node.inputs[1])
     assert w is not None
     axis = channel_axis(node, w)
-    rest = tuple(k for k in range(w.ndim) if k != axis)
-    params = scheme.params(w.min(rest), w.max(rest), axis)
+    params = fitted(w, axis, scheme)
     holder, k = bias_of(graph, node)
     bias = graph.const(holder.inputs[k]) if holder is not None else None
     if bias is not None:
         least = np.abs(bias.reshape(-1)).astype(np.float64) / (float(x.scale) * LARGEST_BIAS)
         least = least if params.axis is not None else least.max(initial=0)
         params = QParams(np.maximum(params.scale, least).astype(np.float32), params.zero_point, params.axis)
-    return Weights(params.quantize(w, *scheme.limits), params)
+    return Weights(integers(w, params, scheme), params)

@@ -28,7 +28,7 @@ from octavo.passes.recognize import recognize
 from octavo.passes.silu import fuse_silu
 from octavo.passes.tables import build_tables
 from octavo.passes.to_plan import to_plan
-from octavo.passes.widen_floats import widen_floats
+from octavo.passes.widen_floats import read_narrow_weights, widen_floats
 from octavo.passes.written_out import recognize_written_out
 
 Pass = Callable[[Graph], None]
@@ -38,6 +38,7 @@ CANONICAL: list[Pass] = [
     expand_functions,
     read_block_quantized,
     read_codebooks,
+    read_narrow_weights,
     fold_constants,
     widen_floats,
     fold_constants,

@@ -11,6 +11,7 @@ import numpy as np
 from octavo.ir import Graph, Node, Uses
 from octavo.passes.elementwise import clip_bounds
 from octavo.passes.match import join
+from octavo.passes.read_quantization import FEW_BITS
 
 
 class NoMatch(Exception):
@@ -63,7 +64,11 @@ def weights(graph: Graph, uses: Uses, value: str) -> Weights | None:
     if node is None or not node.is_plan("Dequantize"):
         return None
     q = graph.const(node.inputs[0])
-    if q is None or q.dtype not in (np.int8, np.uint8):
+    if q is None:
+        return None
+    if q.dtype in FEW_BITS:
+        q = q.astype(np.uint8 if q.dtype.name[0] == "u" else np.int8)
+    if q.dtype not in (np.int8, np.uint8):
         return None
     if len(node.inputs) == 1:
         scale = np.array([node.attrs["x_scale"]], np.float32)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 
 from octavo.ir import Graph, Node
 from octavo.passes.match import MOVEMENT, Patch
 
+FEW_BITS = {np.dtype(t) for t in (ml_dtypes.int4, ml_dtypes.uint4, ml_dtypes.int2, ml_dtypes.uint2)}  # of weights
 FLIP_THROUGH = (*MOVEMENT, "MaxPool", "Concat", "Resize", "Upsample")
 
 
@@ -110,7 +112,7 @@ def read_dequantize(graph: Graph, node: Node) -> str:
         return p.problem
     x, out = node.inputs[0], node.outputs[0]
     dtype, const = graph.dtype(x), graph.const(x)
-    if dtype not in (np.uint8, np.int8, np.int32, np.uint16, np.int16):
+    if dtype not in (np.uint8, np.int8, np.int32, np.uint16, np.int16) and (const is None or dtype not in FEW_BITS):
         return f"its input is {dtype}"
     if int(node.attrs.get("output_dtype", 0)) not in (0, 1):
         return "its output is not float32"

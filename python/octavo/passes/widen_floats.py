@@ -67,6 +67,20 @@ def widen_floats(graph: Graph) -> None:
     keep_small(graph, consts)
 
 
+def read_narrow_weights(graph: Graph) -> None:
+    """Cast(16-bit constant) -> float32  =>  Restore, where everything that reads the weight can restore it itself."""
+    readers = graph.readers()
+    for k, node in enumerate(graph.nodes):
+        if not node.is_op("Cast") or int(node.attrs.get("to", 0)) != 1:
+            continue
+        array, out = graph.const(node.inputs[0]), node.outputs[0]
+        if array is None or array.dtype not in NARROW or not restorable(graph, readers, out, array.shape):
+            continue
+        if not normalized(readers, out):
+            graph.values[out].dtype, graph.values[out].shape = F32, array.shape
+            graph.nodes[k] = plan_node("Restore", [node.inputs[0], "", "", ""], [out], node.name, {})
+
+
 def cast(source: str, target: str, number: int, name: str) -> Node:
     return Node("Cast", [source], [target], {"to": number}, name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from octavo.ir import Graph, Node
+from octavo.passes.read_quantization import FEW_BITS
 
 FINE = 30.0  # decibels of a layer by itself that need no explanation
 CLIPPED = 0.002  # share of values outside the range from which clipping is the cause
@@ -77,10 +78,13 @@ class Evidence:
         if restore is None or not restore.is_op("DequantizeLinear"):
             return None
         q, scale, zero = (self.rough.const(n) if n else None for n in (*restore.inputs, "", "")[:3])
-        if q is None or scale is None or q.dtype.kind not in "iu":
+        if q is None or scale is None:
+            return None
+        q = q.astype(np.int8) if q.dtype in FEW_BITS else q
+        if q.dtype.kind not in "iu":
             return None
         axis = 0 if node.op == "Conv" or (node.op == "Gemm" and node.attrs.get("transB", 0)) else q.ndim - 1
-        zero = np.zeros(1) if zero is None else zero
+        zero = np.zeros(1) if zero is None or zero.ndim > 1 else zero  # of blocks, none counts
         return np.moveaxis(q, axis, 0).reshape(q.shape[axis], -1), scale.reshape(-1), zero.reshape(-1)
 
 
