@@ -289,6 +289,41 @@ def test_static_files_hold_few_bits_as_such(options: dict[str, Any], least: floa
     assert all(layer.weights for layer in report.layers if layer.op in ("Conv", "Gemm"))
 
 
+# -- 16-bit activations ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"symmetric": True}, {"weight_bits": 4}, {"power_of_two": True}, {"method": "entropy"}, {"opset": 25}],
+    ids=str,
+)
+@pytest.mark.parametrize("activations", ["uint16", "int16"])
+def test_16_bit_activations(activations: str, options: dict[str, Any]) -> None:
+    report = octavo.quantize(convnet(), samples(), activations=activations, **options)
+    types = {t.name: t.data_type for t in report.model.graph.initializer}
+    quantizers = [n for n in report.model.graph.node if n.op_type == "QuantizeLinear"]
+    assert {onnx.TensorProto.DataType.Name(types[n.input[2]]) for n in quantizers} == {activations.upper()}
+    assert not {s.op for s in octavo.Session(report.model).steps} & {"Python"}
+    fresh = samples(8, seed=9)
+    want, got = results(here(convnet()), fresh), results(here(report.model), fresh)
+    assert sqnr(want, got) > (13 if options.get("weight_bits") == 4 else 40)
+    assert sqnr(results(there(report.model, literal=True), fresh), got) > 80
+    assert sqnr(results(there(report.model), fresh), got) > 40
+    assert {layer.kind for layer in report.layers} == {"int16"}
+    assert {layer.reason for layer in report.layers} == {"octavo computes with 16-bit operands in float"}
+
+
+def test_scales_that_are_powers_of_two() -> None:
+    report = octavo.quantize(convnet(), samples(), power_of_two=True)
+    written = {t.name: onnx.numpy_helper.to_array(t) for t in report.model.graph.initializer}
+    scales = [
+        written[n.input[1]] for n in report.model.graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")
+    ]
+    assert len(scales) > 10
+    # A bias is in units of the product of two scales, which is a power of two as well.
+    assert all(np.array_equal(np.log2(s), np.rint(np.log2(s))) for s in scales)
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
@@ -318,6 +353,7 @@ def test_bad_combinations_say_what_to_mend(tmp_path: Path) -> None:
         ({"block_size": 32}, "block_size is for mode='weight_only'"),
         ({"weight_bits": "float16"}, "is for mode='weight_only'"),
         ({"weight_bits": 16}, "is for mode='weight_only'"),
+        ({"activations": "int16", "opset": 20}, "activations='int16' needs opset=21"),
     ]:  # fmt: skip
         with pytest.raises(octavo.Error, match=words):
             octavo.quantize(mixed(), None, target, **options)

@@ -27,7 +27,7 @@ def add_quantize(commands: Any) -> None:
     command.add_argument("-o", "--output", required=True, metavar="OUT.onnx")
     command.add_argument("--mode", choices=("static", "weight_only"), default="static")
     command.add_argument("--limit", type=positive, metavar="N", help="use at most N samples")
-    command.add_argument("--activations", choices=("uint8", "int8"), default="uint8")
+    command.add_argument("--activations", choices=("uint8", "int8", "uint16", "int16"), default="uint8")
     command.add_argument("--symmetric", action="store_true", help="activations' zero point in the middle")
     command.add_argument("--per-tensor", action="store_true", help="one weight scale a layer instead of one an output")
     command.add_argument("--block-size", type=positive, default=0, metavar="N", help="one weight scale N weights")
@@ -88,6 +88,8 @@ def quantize_text(report: QuantizeReport) -> str:
     integers = [layer for layer in report.layers if layer.kind not in ("weight_only", "float")]
     share = report.bytes_after / report.bytes_before if report.bytes_before else 1.0
     what = f"{len(small)} nodes keep small weights" if small else f"{len(integers)} nodes run on integers"
+    if any(layer.kind == "int16" for layer in integers):
+        what = f"{len(integers)} nodes read 16-bit integers (which octavo computes with in float)"
     kinds = Counter(layer.weights for layer in report.layers if layer.weights)
     lines = [
         f"{report.path}: {report.bytes_after:,} bytes, {share:.2f} of the float model; {report.samples} samples",

@@ -15,7 +15,8 @@ from octavo.compress.scheme import FEW_BITS, ActivationScheme, WeightScheme
 from octavo.errors import InvalidArgument
 
 MODES = ("static", "weight_only")
-ACTIVATIONS = ("uint8", "int8")
+ACTIVATIONS = ("uint8", "int8", "uint16", "int16")
+WIDE_OPSET = 21  # the first in which QuantizeLinear writes 16 bits
 ROUNDINGS = ("adaptive", "nearest")
 ACTIVATION_OPTIONS = ("activations", "symmetric", "method", "equalize", "bias_correction")
 BLOCKS_OPSET = 21  # the first in which DequantizeLinear has block_size
@@ -27,14 +28,15 @@ class Options:
 
     mode: "static": activations and weights, both from calibration; "weight_only": weights are stored small and restored
         when the model runs, which needs no calibration.
-    activations: "uint8" or "int8"; symmetric: with the zero point in the middle.
+    activations: "uint8" or "int8"; "uint16" or "int16" (opset 21), whose products octavo runs in float.
+    symmetric: activations' zero point in the middle.
     per_channel: a scale an output channel of the weights, or one a tensor.
     block_size: weight-only: a scale for so many weights in a row along the summed axis (0: none such); opset 21.
     weight_bits: 8, 7 (|q| <= 63: fast and exact on CPUs without VNNI), 4 or 2; "ternary", or "binary" (also 1), with
         one magnitude a channel; weight-only also 16 and "float16". 4 bits and fewer are stored as int4 from opset 21,
         as int8 before; 2 as int2 from opset 25 (weight-only).
     weight_symmetric: zero point 0, signed integers; else unsigned ones with a zero point.
-    power_of_two: weights' scales are powers of two.
+    power_of_two: scales, the weights' and the activations', are powers of two.
     method: how ranges are calibrated: "minmax", "percentile", "entropy", "mse", or "auto", the best of them for each
         tensor by the error of the layers that read it.
     equalize: channels of consecutive convolutions trade scale first (None: where weights are per tensor).
@@ -89,6 +91,8 @@ class Options:
             raise InvalidArgument(f"weight_bits={self.weight_bits!r} is for mode='weight_only': products take 8 bits")
         if self.block_size:
             raise InvalidArgument("block_size is for mode='weight_only': integer products need one scale an output")
+        if self.activations in ("uint16", "int16") and self.opset < WIDE_OPSET:
+            raise InvalidArgument(f"activations={self.activations!r} needs opset={WIDE_OPSET}, not {self.opset}")
         _ = self.weight_scheme  # which checks the bits
 
     def check_weight_only(self) -> None:
@@ -115,7 +119,7 @@ class Options:
 
     @property
     def activation_scheme(self) -> ActivationScheme:
-        return ActivationScheme(np.dtype(self.activations), self.symmetric)
+        return ActivationScheme(np.dtype(self.activations), self.symmetric, self.power_of_two)
 
     @property
     def weight_scheme(self) -> WeightScheme:

@@ -15,8 +15,8 @@ class LayerReport:
 
     name: str
     op: str
-    kind: str  # "int8", "weight_only", "float"
-    reason: str = ""  # why it stays float
+    kind: str  # "int8", "int16", "weight_only", "float"
+    reason: str = ""  # why octavo computes it in float
     lo: float | None = None
     hi: float | None = None
     method: str = ""

@@ -17,7 +17,7 @@ from octavo.compress.correct import correct_biases
 from octavo.compress.data import Calibration
 from octavo.compress.equalize import equalize
 from octavo.compress.histogram import Histogram
-from octavo.compress.options import Options
+from octavo.compress.options import WIDE_OPSET, Options
 from octavo.compress.place import Placement, is_weighted, place
 from octavo.compress.ranges import METHODS
 from octavo.compress.record import LayerReport
@@ -60,6 +60,11 @@ class Calibrated:
     def quantize(self, options: Options) -> Result:
         """Raises Unsupported when the options leave nothing to quantize."""
         graph, scheme = self.graph, options.activation_scheme
+        if scheme.dtype.itemsize > 1 and graph.opset < WIDE_OPSET:
+            raise Unsupported(
+                f"onnx cannot convert the model from operator set {graph.opset} to {WIDE_OPSET}, which 16-bit "
+                f"activations need: export it anew with opset_version={WIDE_OPSET}"
+            )
         placement = place(graph, frozenset(options.exclude), options.op_types)
         if not any(is_weighted(graph, node) for node in placement.nodes):
             raise Unsupported(
@@ -80,7 +85,7 @@ class Calibrated:
         weight = options.weight_scheme
         opset = min(graph.opset, STORAGE_OPSET)
         kinds = {out: weight.described(opset, w.params) for out, w in weights.items()}
-        layers = report_layers(graph, placement, self.ranges, params, kinds)
+        layers = report_layers(graph, placement, self.ranges, params, kinds, scheme)
         weights = {out: w.stored(weight.stored(opset)) for out, w in weights.items()}
         quantized, notes = written(graph, placement, params, weights, scheme)
         return Result(quantized, layers, notes)
@@ -171,14 +176,18 @@ def report_layers(
     chosen: Mapping[str, tuple[str, QParams]],
     params: Mapping[str, QParams],
     weights: Mapping[str, str],
+    scheme: ActivationScheme,
 ) -> list[LayerReport]:
     floats = {id(node): why for node, why in placement.float_nodes}
     integers = {id(node) for node in placement.nodes}
     inputs = {id(reader): name for name, readers in placement.readers.items() for reader in readers}
+    wide = scheme.dtype.itemsize > 1
+    kind = f"int{8 * scheme.dtype.itemsize}"
+    why = "octavo computes with 16-bit operands in float" if wide else ""
     layers = []
     for node in graph.nodes:
         if id(node) in integers:
-            layer = LayerReport(node.name, node.op, "int8", weights=weights.get(node.outputs[0], ""))
+            layer = LayerReport(node.name, node.op, kind, why, weights=weights.get(node.outputs[0], ""))
             name = inputs.get(id(node))
             if name is not None:
                 p, limits = params[name], np.iinfo(params[name].dtype)
