@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from octavo import __version__
 from octavo.cli.commands import add_bench, add_demo, add_explain, add_inspect, add_pack, add_version
+from octavo.cli.compare import add_compare
 from octavo.cli.quantize import add_quantize
 from octavo.cli.run import add_run
 from octavo.cli.verify import add_verify
@@ -47,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_explain(commands)
     add_quantize(commands)
     add_verify(commands)
+    add_compare(commands)
     add_pack(commands)
     add_version(commands)
     add_demo(commands)

@@ -51,6 +51,12 @@ def positive(text: str) -> int:
     return number
 
 
+def natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
 def dimension(text: str) -> tuple[str, int]:
     name, equals, number = text.rpartition("=")
     if not (equals and name and number.isdecimal()):

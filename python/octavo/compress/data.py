@@ -19,6 +19,11 @@ PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".
 Feeds = dict[str, np.ndarray]
 
 
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures of a folder and the folders in it, in the order they are read."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
+
+
 class Calibration:
     """Samples of a model's inputs, one dict of arrays each; iterate over it any number of times.
 
@@ -81,7 +86,7 @@ class Calibration:
         )
 
     def _pictures(self, folder: Path) -> Any:
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
+        files = picture_files(folder)
         if not files:
             raise InvalidArgument(f"there are no pictures in '{folder}' ({', '.join(sorted(PICTURES))})")
         if len(self.infos) != 1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,7 @@ class Distance:
         self.xy += float(a @ b)
         off = a - b
         self.off += float(off @ off)
-        self.worst = max(self.worst, float(np.abs(off).max(initial=0)))
+        self.worst = float(np.maximum(self.worst, np.abs(off).max(initial=0)))  # keeps NaN
 
     @property
     def sqnr(self) -> float:
@@ -57,6 +58,11 @@ class Distance:
     def cosine(self) -> float:
         size = math.sqrt(self.xx * self.yy)
         return self.xy / size if size > 0 else float(self.xx == self.yy)
+
+
+def finite(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """For JSON, which has no word for infinity and NaN: null instead."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entries.items()}
 
 
 @dataclass
@@ -95,7 +101,7 @@ class VerifyReport:
             "samples": self.samples,
             "agreement": self.agreement,
             "notes": self.notes,
-            "layers": [vars(layer) for layer in self.layers],
+            "layers": [finite(vars(layer)) for layer in self.layers],
         }
 
 
