@@ -24,6 +24,7 @@ Callback = Callable[[Sequence[Any]], list[Any]]
 
 Hosted = tuple[str, np.dtype | None, list[int | str | None]]
 
+RECORDS = "octavo."  # the file's metadata under such names goes into the plan's
 NOTES = "notes"  # of the plan's metadata, so that a .octavo file keeps them
 # What the operators that passes/recognize.py has rules for become where they stay float.
 FLOAT_FORMS = ("Conv", "MatMul", "Binary", "AveragePool", "Reduce")
@@ -119,6 +120,9 @@ def build(graph: Graph, builder: Any) -> Compiled:
         builder.set_metadata(NOTES, json.dumps(done.notes))
     if graph.requantize != "float":
         builder.set_metadata("requantize", graph.requantize)
+    for key, text in graph.metadata.items():
+        if key.startswith(RECORDS):
+            builder.set_metadata(key, text)
     done.plan = builder.build()
     return done
 

@@ -64,6 +64,13 @@ def dimension(text: str) -> tuple[str, int]:
     return name, int(number)
 
 
+def layer_bits(text: str) -> tuple[str, int | str]:
+    name, equals, bits = text.rpartition("=")
+    if not (equals and name and (bits == "float" or bits.isdecimal())):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NODE=BITS or NODE=float")
+    return name, bits if bits == "float" else int(bits)
+
+
 def extent(text: str) -> tuple[int, ...]:
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(p.isdecimal() and int(p) > 0 for p in parts):

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from octavo.cli.arguments import add_command, add_json, add_pictures, picture_options, positive
+from octavo.cli.arguments import add_command, add_json, add_pictures, layer_bits, picture_options, positive
 
 if TYPE_CHECKING:
     from octavo.compress.record import QuantizeReport
@@ -40,6 +40,14 @@ def add_quantize(commands: Any) -> None:
     command.add_argument("--rounding", choices=("adaptive", "nearest"), default="adaptive")
     command.add_argument("--no-bias-correction", action="store_true")
     command.add_argument("--exclude", action="append", default=[], metavar="NODE", help="leave this node float")
+    command.add_argument(
+        "--layer",
+        action="append",
+        default=[],
+        type=layer_bits,
+        metavar="NODE=BITS",
+        help="bits of this node's weights, 8, 7, 4 or 2, or float: leave it float",
+    )
     command.add_argument("--opset", type=positive, default=21, metavar="N")
     add_pictures(command)
     add_json(command)
@@ -65,6 +73,7 @@ def quantize_command(options: argparse.Namespace) -> int:
         rounding=options.rounding,
         bias_correction=not options.no_bias_correction,
         exclude=options.exclude,
+        layer_bits=dict(options.layer),
         opset=options.opset,
         limit=options.limit,
         images=picture_options(options),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from octavo.errors import InvalidArgument
 MODES = ("static", "weight_only")
 ACTIVATIONS = ("uint8", "int8", "uint16", "int16")
 WIDE_OPSET = 21  # the first in which QuantizeLinear writes 16 bits
+FLOAT = "float"  # in layer_bits
+INTEGER_BITS = (8, 7, 4, 2, 1, "ternary", "binary")  # of weights in integer products
 ROUNDINGS = ("adaptive", "nearest")
 ACTIVATION_OPTIONS = ("activations", "symmetric", "method", "equalize", "bias_correction")
 BLOCKS_OPSET = 21  # the first in which DequantizeLinear has block_size
@@ -43,6 +45,7 @@ class Options:
     rounding: "adaptive" (the layer's results change least) or "nearest".
     bias_correction: what quantization shifts a layer's mean result by is taken out of its bias.
     exclude: names of nodes that stay float. op_types: the operators to quantize, None for all that can be.
+    layer_bits: node name -> weight_bits of its own, or "float": it and what is fused with it stay float.
     opset: the result's operator set at least; the model's own when onnx cannot convert it.
     """
 
@@ -60,6 +63,7 @@ class Options:
     bias_correction: bool = True
     exclude: Collection[str] = ()
     op_types: Collection[str] | None = None
+    layer_bits: Mapping[str, int | str] = field(default_factory=dict)
     opset: int = 21
 
     @classmethod
@@ -82,6 +86,8 @@ class Options:
             raise InvalidArgument(f"opset should be {OLDEST_OPSET} or newer, not {self.opset}")
         if self.mode == "weight_only":
             self.check_weight_only()
+            if self.layer_bits:
+                raise InvalidArgument("layer_bits is for mode='static'; exclude leaves nodes float in every mode")
         else:
             self.check_integers()
 
@@ -94,6 +100,10 @@ class Options:
         if self.activations in ("uint16", "int16") and self.opset < WIDE_OPSET:
             raise InvalidArgument(f"activations={self.activations!r} needs opset={WIDE_OPSET}, not {self.opset}")
         _ = self.weight_scheme  # which checks the bits
+        for name, bits in self.layer_bits.items():
+            if bits != FLOAT and bits not in INTEGER_BITS:
+                allowed = ", ".join(map(repr, INTEGER_BITS))
+                raise InvalidArgument(f"layer_bits of '{name}' should be {allowed} or 'float', not {bits!r}")
 
     def check_weight_only(self) -> None:
         for name in ACTIVATION_OPTIONS:
@@ -125,10 +135,31 @@ class Options:
     def weight_scheme(self) -> WeightScheme:
         return WeightScheme.of(self.weight_bits, self.per_channel, self.weight_symmetric, self.power_of_two)
 
+    def weights_of(self, node: str) -> WeightScheme:
+        """How this node's weights are stored."""
+        bits = self.layer_bits.get(node, FLOAT)
+        if bits == FLOAT:
+            return self.weight_scheme
+        return WeightScheme.of(bits, self.per_channel, self.weight_symmetric, self.power_of_two)
+
+    @property
+    def float_layers(self) -> set[str]:
+        return {name for name, bits in self.layer_bits.items() if bits == FLOAT}
+
+    def with_layers(self, layers: Mapping[str, int | str]) -> Options:
+        """The same with other bits for these nodes."""
+        return replace(self, layer_bits={**self.layer_bits, **layers})
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {k: v if v is None or isinstance(v, (str, int, float)) else list(v) for k, v in values.items()}
+        return {k: plain(v) for k, v in values.items()}
+
+
+def plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return dict(value) if isinstance(value, Mapping) else list(value)
 
 
 def one_of(name: str, value: str, allowed: Collection[str]) -> None:

@@ -45,8 +45,8 @@ def prepare(model: Any, opset: int) -> tuple[Graph, int]:
     return graph, size
 
 
-def check_excluded(graph: Graph, exclude: Collection[str]) -> None:
+def check_names(graph: Graph, option: str, given: Collection[str]) -> None:
     names = {node.name for node in graph.nodes}
-    unknown = [name for name in exclude if name not in names]
+    unknown = [name for name in given if name not in names]
     if unknown:
-        raise InvalidArgument(f"exclude names '{unknown[0]}', but the model has no such node")
+        raise InvalidArgument(f"{option} names '{unknown[0]}', but the model has no such node")

@@ -7,8 +7,8 @@ from typing import Any
 
 from octavo.compress.calibrate import Progress, silent
 from octavo.compress.options import Options
-from octavo.compress.prepare import check_excluded, prepare
-from octavo.compress.record import QuantizeReport
+from octavo.compress.prepare import check_names, prepare
+from octavo.compress.record import QUANTIZE, QuantizeReport, quantize_record
 from octavo.compress.static import start
 from octavo.compress.weight_only import weight_only
 from octavo.errors import InvalidArgument
@@ -41,7 +41,8 @@ def quantize(
     """
     chosen = Options.of(options)
     graph, float_bytes = prepare(model, chosen.opset)
-    check_excluded(graph, chosen.exclude)
+    check_names(graph, "exclude", chosen.exclude)
+    check_names(graph, "layer_bits", chosen.layer_bits)
     how: Any = {"limit": limit, "images": images, "progress": progress}
     if chosen.mode == "weight_only":
         result, samples = weight_only(graph, calibration, chosen, **how)
@@ -51,7 +52,7 @@ def quantize(
         work = start(graph, calibration, chosen, **how)
         result = work.quantize(chosen)
         samples = work.data.total or 0
-    metadata = {"octavo.quantize": described(chosen)}
+    metadata = {QUANTIZE: quantize_record(chosen.as_dict(), result.layers)}
     proto = export_model(result.graph, metadata)
     if output is not None:
         save_model(proto, output)
@@ -59,11 +60,3 @@ def quantize(
     return QuantizeReport(
         proto, path, result.layers, result.notes, samples, float_bytes, proto.ByteSize(), chosen.as_dict()
     )
-
-
-def described(options: Options) -> str:
-    """For the model's metadata."""
-    bits = f"weights {options.weight_bits}{' bits' if isinstance(options.weight_bits, int) else ''}"
-    if options.mode == "weight_only":
-        return f"mode weight_only, {bits}"
-    return f"activations {options.activations}, {bits}, method {options.method}"

@@ -1,9 +1,17 @@
-"""What quantize() tells about its work."""
+"""What quantize() tells about its work, to its caller and in the file it writes.
+
+The file's metadata_props hold JSON: ``octavo.quantize`` (options, and layers in groups of the same fate) and, after
+tune, ``octavo.tune`` (where it was measured, the layers left float and their times).
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+QUANTIZE, TUNE = "octavo.quantize", "octavo.tune"
 
 
 @dataclass
@@ -51,3 +59,68 @@ class QuantizeReport:
             "layers": [vars(layer) for layer in self.layers],
             "notes": [list(note) for note in self.notes],
         }
+
+
+def quantize_record(options: Mapping[str, Any], layers: Sequence[LayerReport]) -> str:
+    """For metadata_props; what each layer became is told by the layers, not by the options that say so."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for layer in layers:
+        groups.setdefault((layer.kind, layer.weights, layer.method, layer.reason), []).append(layer.name)
+    told = [
+        {k: v for k, v in zip(("kind", "weights", "method", "reason"), fate) if v} | {"nodes": names}
+        for fate, names in groups.items()
+    ]
+    kept = {k: v for k, v in options.items() if k not in ("exclude", "layer_bits")}
+    return json.dumps({"options": kept, "layers": told}, separators=(",", ":"))
+
+
+def read_record(metadata: Mapping[str, str], key: str = QUANTIZE) -> dict[str, Any]:
+    """What a file says of itself; nothing where it holds no such record, or not one of octavo's making."""
+    try:
+        found = json.loads(metadata.get(key, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def recorded_groups(metadata: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The groups of layers of a file's record that are well formed."""
+    groups = read_record(metadata).get("layers", [])
+    return [
+        g
+        for g in (groups if isinstance(groups, list) else [])
+        if isinstance(g, dict) and isinstance(g.get("nodes"), list) and all(isinstance(n, str) for n in g["nodes"])
+    ]
+
+
+def recorded_reasons(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Node -> why quantize() left it float."""
+    return {
+        node: str(group["reason"])
+        for group in recorded_groups(metadata)
+        if group.get("kind") == "float" and group.get("reason")
+        for node in group["nodes"]
+    }
+
+
+def record_text(metadata: Mapping[str, str]) -> list[str]:
+    """What a file says of itself, for people; nothing where it says nothing."""
+    groups = recorded_groups(metadata)
+    if not groups:
+        return []
+    options = read_record(metadata).get("options", {})
+    chosen = [
+        f"{k} {options[k]}" for k in ("activations", "method", "rounding") if isinstance(options, dict) and k in options
+    ]
+    counts: dict[str, int] = {}
+    for group in groups:
+        kind, weights = str(group.get("kind", "int8")), group.get("weights")
+        kind += f" (weights {weights})" if weights else ""
+        counts[kind] = counts.get(kind, 0) + len(group["nodes"])
+    lines = ["Quantized by octavo: " + ", ".join([*chosen, *(f"{n} nodes {kind}" for kind, n in counts.items())])]
+    tune = read_record(metadata, TUNE)
+    left = tune.get("left_float")
+    if isinstance(left, dict):
+        where = ", ".join(str(tune[k]) for k in ("cpu", "isa") if k in tune) + f", {tune.get('threads')} thread(s)"
+        lines.append(f"Tuned on {where}: {len(left)} layers left float" + "".join(f"; {n}" for n in list(left)[:8]))
+    return lines

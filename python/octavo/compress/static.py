@@ -5,7 +5,7 @@ The order of work: place, equalize, calibrate, choose ranges, round weights, cor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,15 +17,16 @@ from octavo.compress.correct import correct_biases
 from octavo.compress.data import Calibration
 from octavo.compress.equalize import equalize
 from octavo.compress.histogram import Histogram
-from octavo.compress.options import WIDE_OPSET, Options
+from octavo.compress.options import FLOAT, WIDE_OPSET, Options
 from octavo.compress.place import Placement, is_weighted, place
 from octavo.compress.ranges import METHODS
 from octavo.compress.record import LayerReport
 from octavo.compress.rounding import adaptive_weights
 from octavo.compress.scheme import ActivationScheme, QParams
+from octavo.compress.units import units_of, with_chains
 from octavo.compress.write import Weights, Writer, quantized_weights
 from octavo.engine import Session
-from octavo.errors import Unsupported
+from octavo.errors import InvalidArgument, Unsupported
 from octavo.images import ImageOptions
 from octavo.ir import Graph
 from octavo.onnx_export import export_model
@@ -48,6 +49,7 @@ class Calibrated:
     """A float graph and the data that goes through it; it may be quantized any number of times, in different ways.
 
     histograms: of every tensor some way wanted to quantize. ranges: the parameters chosen for it, and by what method.
+    rounded: integer weights and corrected biases, by layer and everything that decides about them.
     """
 
     graph: Graph
@@ -56,39 +58,89 @@ class Calibrated:
     progress: Progress
     histograms: dict[str, Histogram] = field(default_factory=dict)
     ranges: dict[str, tuple[str, QParams]] = field(default_factory=dict)
+    rounded: dict[Hashable, Weights] = field(default_factory=dict)
 
-    def quantize(self, options: Options) -> Result:
-        """Raises Unsupported when the options leave nothing to quantize."""
+    def quantize(self, options: Options, reasons: Mapping[str, str] | None = None) -> Result:
+        """Raises Unsupported when the options leave nothing to quantize.
+
+        reasons: why a node of options.layer_bits stays float, for the report. Ranges are those of the network without
+        layer_bits, so that they, and the weights rounded for them, are the same whatever layers are left float.
+        """
         graph, scheme = self.graph, options.activation_scheme
         if scheme.dtype.itemsize > 1 and graph.opset < WIDE_OPSET:
             raise Unsupported(
                 f"onnx cannot convert the model from operator set {graph.opset} to {WIDE_OPSET}, which 16-bit "
                 f"activations need: export it anew with opset_version={WIDE_OPSET}"
             )
+        whole = self.place(options)
+        params = self.parameters(whole, options)
+        placement = whole
+        if options.float_layers:
+            excluded = with_chains(units_of(graph, whole), options.float_layers)
+            placement = place(graph, excluded.union(options.exclude), options.op_types)
+            params = {**self.parameters(placement, options), **params}
+        weights = self.weights(placement, params, options)
+        if not weights and reasons is None:
+            raise Unsupported("nothing to quantize: every layer with weights is left float")
+        opset = min(graph.opset, STORAGE_OPSET)
+        schemes = {n.outputs[0]: options.weights_of(n.name) for n in placement.nodes}
+        kinds = {out: schemes[out].described(opset, w.params) for out, w in weights.items()}
+        layers = report_layers(graph, placement, self.ranges, params, kinds, scheme)
+        for layer in layers:
+            if layer.name in options.float_layers:
+                layer.reason = (reasons or {}).get(layer.name, "layer_bits says so")
+        weights = {out: w.stored(schemes[out].stored(opset)) for out, w in weights.items()}
+        quantized, notes = written(graph, placement, params, weights, scheme)
+        return Result(quantized, layers, notes)
+
+    def place(self, options: Options) -> Placement:
+        """Where quantization goes when no layer is left float. Raises Unsupported when there is nowhere."""
+        graph = self.graph
         placement = place(graph, frozenset(options.exclude), options.op_types)
-        if not any(is_weighted(graph, node) for node in placement.nodes):
+        weighted = {node.name for node in placement.nodes if is_weighted(graph, node)}
+        if not weighted:
             raise Unsupported(
                 "nothing to quantize: no Conv, Gemm or MatMul with constant float weights may be quantized"
             )
+        for name, bits in options.layer_bits.items():
+            if bits != FLOAT and name not in weighted:
+                raise InvalidArgument(
+                    f"layer_bits gives '{name}' {bits} bits, but it is no layer with weights to quantize"
+                )
+        return placement
+
+    def parameters(self, placement: Placement, options: Options) -> dict[str, QParams]:
+        """Of each tensor of the placement."""
         self.calibrate(placement, options)
-        params = share(graph, placement, {n: self.ranges[n][1] for n in placement.tensors}, self.histograms, scheme)
-        weights = {
-            node.outputs[0]: quantized_weights(graph, node, options.weight_scheme, params[node.inputs[0]])
-            for node in placement.nodes
-            if is_weighted(graph, node)
-        }
-        work = (graph, placement, self.session, self.data, params, weights)
-        if options.rounding == "adaptive" and options.weight_scheme.levels != "binary":  # which have no other choice
-            adaptive_weights(*work, options.weight_scheme, self.progress)
-        if options.bias_correction:
-            correct_biases(*work, self.progress)
-        weight = options.weight_scheme
-        opset = min(graph.opset, STORAGE_OPSET)
-        kinds = {out: weight.described(opset, w.params) for out, w in weights.items()}
-        layers = report_layers(graph, placement, self.ranges, params, kinds, scheme)
-        weights = {out: w.stored(weight.stored(opset)) for out, w in weights.items()}
-        quantized, notes = written(graph, placement, params, weights, scheme)
-        return Result(quantized, layers, notes)
+        own = {n: self.ranges[n][1] for n in placement.tensors}
+        return share(self.graph, placement, own, self.histograms, options.activation_scheme)
+
+    def weights(self, placement: Placement, params: dict[str, QParams], options: Options) -> dict[str, Weights]:
+        """By the layer's result. Those that were rounded before, for the same parameters, are looked up."""
+        nodes = [node for node in placement.nodes if is_weighted(self.graph, node)]
+        schemes = {node.outputs[0]: options.weights_of(node.name) for node in nodes}
+        keys: dict[str, Hashable] = {}
+        for node in nodes:
+            x, out = params[node.inputs[0]], node.outputs[0]
+            keys[out] = (
+                out,
+                schemes[out],
+                options.rounding,
+                options.bias_correction,
+                x.dtype,
+                float(x.scale),
+                int(x.zero_point),
+            )
+        for scheme in dict.fromkeys(schemes.values()):
+            new = [n for n in nodes if schemes[n.outputs[0]] == scheme and keys[n.outputs[0]] not in self.rounded]
+            part = {n.outputs[0]: quantized_weights(self.graph, n, scheme, params[n.inputs[0]]) for n in new}
+            work = (self.graph, placement, self.session, self.data, params, part)
+            if part and options.rounding == "adaptive" and scheme.levels != "binary":  # which have no other choice
+                adaptive_weights(*work, scheme, self.progress)
+            if part and options.bias_correction:
+                correct_biases(*work, self.progress)
+            self.rounded |= {keys[out]: w for out, w in part.items()}
+        return {out: self.rounded[key] for out, key in keys.items()}
 
     def calibrate(self, placement: Placement, options: Options) -> None:
         """Histograms and ranges of those tensors of the placement that have none yet."""
@@ -100,10 +152,10 @@ class Calibrated:
             return
         if options.method == "auto":
             work = (self.graph, placement, self.session, self.data, self.histograms)
-            self.ranges |= best_ranges(*work, scheme, self.progress)
+            self.ranges = {**best_ranges(*work, scheme, self.progress), **self.ranges}
         else:
             method = METHODS[options.method]
-            for name in placement.tensors:
+            for name in [n for n in placement.tensors if n not in self.ranges]:
                 self.ranges[name] = (options.method, scheme.params(*method(self.histograms[name], scheme)))
 
 

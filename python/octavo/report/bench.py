@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from octavo.compress.record import record_text
 from octavo.engine import Session
 from octavo.errors import InvalidArgument, Unsupported
 from octavo.feeds import TensorInfo
@@ -178,6 +179,7 @@ def figures(path: str, session: Session, arena: int, taken: list[int], batch: in
         "inferences_per_s": round(batch * 1e9 / statistics.median(taken), 3),
         "weight_bytes": session.memory.weights,
         "arena_bytes": arena,
+        "record": record_text(session.plan.metadata),
     }
 
 
@@ -218,6 +220,7 @@ def bench_text(report: dict[str, Any]) -> str:
         for m in report["models"]
     ]
     lines = [table(headers, rows, left=("model", "ISA"))]
+    lines += [f"{m['model'].rsplit('/', 1)[-1]}: {line}" for m in report["models"] for line in m["record"]]
     if "speedup" in report:
         lines += ["", f"The first is {report['speedup']:.2f} times as fast as the float model."]
     if "peers" in report:

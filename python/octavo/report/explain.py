@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from octavo import _core
+from octavo.compress.record import record_text
 from octavo.engine import BoundRun, Session, Step
 from octavo.errors import InvalidArgument
 from octavo.feeds import TYPES
@@ -64,6 +65,7 @@ def explain(
         "peak": peaks,
         "layers": layers,
         "totals": totals(layers, run_us),
+        "record": record_text(session.plan.metadata),
         **found,
     }
 
@@ -261,7 +263,14 @@ def total_text(report: dict[str, Any]) -> str:
 def explain_text(report: dict[str, Any]) -> str:
     """The report for people."""
     rows = [layer_cells(r) for r in report["layers"]]
-    lines = [peak_text(report), "", table(COLUMNS, rows, left=LEFT, width=44), "", total_text(report)]
+    lines = [
+        peak_text(report),
+        "",
+        table(COLUMNS, rows, left=LEFT, width=44),
+        "",
+        total_text(report),
+        *report["record"],
+    ]
     for title, key in SECTIONS:
         if report[key]:
             lines += ["", title]

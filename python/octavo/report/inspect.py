@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from octavo.compress.record import record_text
 from octavo.engine import Session
 from octavo.errors import InvalidArgument
 from octavo.feeds import TYPES, TensorInfo, did_you_mean
@@ -132,6 +133,7 @@ def inspect_text(report: dict[str, Any]) -> str:
     if report["assumed"]:
         names = ", ".join(f"{n}=1" for n in report["assumed"])
         lines.append(f"Multiply-accumulates are for {names}; choose others with --dim NAME=SIZE.")
+    lines += record_text(report["metadata"])
     for step in report["python_steps"]:
         lines.append(f"Runs in Python: {step['node']}: {step['reason']}")
     for note in report["notes"]:

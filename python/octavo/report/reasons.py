@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from octavo.compress.record import recorded_reasons
 from octavo.engine import Session
 
 INTEGER = (
@@ -61,6 +62,7 @@ class PlanGraph:
         self.plan = session.plan
         self.steps, self.values = self.plan.steps, self.plan.values
         self.notes = dict(session.notes)
+        self.recorded = recorded_reasons(self.plan.metadata)
         self.writer = {v: s for s in self.steps for v in s["outputs"]}
         self.readers: dict[int, list[dict[str, Any]]] = {}
         for s in self.steps:
@@ -71,6 +73,10 @@ class PlanGraph:
     def note(self, step: dict[str, Any]) -> str:
         """What the compiler noted on one of the nodes behind a step."""
         return next((self.notes[part] for part in step["name"].split("+") if part in self.notes), "")
+
+    def record(self, step: dict[str, Any]) -> str:
+        """Why the quantizer left one of the nodes behind a step in float, as the file records it."""
+        return next((self.recorded[part] for part in step["name"].split("+") if part in self.recorded), "")
 
     def source(self, value: int) -> dict[str, Any] | None:
         """The step that computes a value, past steps that only move elements; None for an input or a constant."""
@@ -110,10 +116,12 @@ class PlanGraph:
     def computes(self, step: dict[str, Any]) -> str:
         """A step, and why it computes in float, where that was noted."""
         where = "in Python" if step["op"] == "Python" else "in float"
-        note = self.note(step)
+        note = self.record(step) or self.note(step)
         return f"{step['op']} '{step['name']}', which computes {where}" + (f" ({note})" if note else "")
 
     def why_float(self, step: dict[str, Any]) -> str:
+        if self.record(step):
+            return f"quantize left it float: {self.record(step)}"
         note = self.note(step)
         if note:
             return note.partition(" stays float: ")[2] or note
