@@ -324,6 +324,94 @@ def test_scales_that_are_powers_of_two() -> None:
     assert all(np.array_equal(np.log2(s), np.rint(np.log2(s))) for s in scales)
 
 
+# -- quantized operators -----------------------------------------------------------------------------------------------
+
+
+def zoo() -> onnx.ModelProto:
+    """One node of every operator that the quantized spelling knows, between two layers."""
+    rng = np.random.default_rng(23)
+    normal = lambda *shape: rng.normal(0, 0.3, shape).astype(np.float32)  # noqa: E731
+    constants = {
+        "w1": normal(8, 3, 3, 3), "b1": normal(8), "w2": normal(8, 8, 3, 3), "w3": normal(8, 16, 1, 1),
+        "b3": normal(8), "c": normal(8, 1, 1), "m": normal(16, 12), "mb": normal(12), "v": normal(12, 5),
+        "g": normal(6, 5), "gb": normal(6), "e": normal(8, 4),
+        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), "scales": np.array([1, 1, 2, 2], np.float32),
+        "flat": np.array([0, 16], np.int64), "lo": np.float32(-0.5), "hi": np.float32(1.5),
+        "starts": np.array([0], np.int64), "ends": np.array([8], np.int64), "axes": np.array([2], np.int64),
+    }  # fmt: skip
+    make, nearest = helper.make_node, {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    nodes = [
+        make("Conv", ["x", "w1", "b1"], ["c1"], "conv", pads=[1, 1, 1, 1]),
+        make("LeakyRelu", ["c1"], ["l1"], "leaky", alpha=0.1),
+        make("Conv", ["l1", "w2"], ["c2"], "wide", pads=[1, 1, 1, 1], strides=[2, 2]),
+        make("Clip", ["c2", "lo", "hi"], ["k2"], "clip"),
+        make("Resize", ["k2", "", "scales"], ["r2"], "resize", mode="nearest", **nearest),
+        make("Add", ["l1", "r2"], ["a"], "add"),
+        make("Sigmoid", ["a"], ["s"], "sigmoid"),
+        make("Mul", ["s", "l1"], ["p"], "mul"),
+        make("Concat", ["p", "a"], ["cat"], "concat", axis=1),
+        make("MaxPool", ["cat"], ["pool"], "max", kernel_shape=[2, 2], strides=[2, 2]),
+        make("Pad", ["pool", "pads"], ["padded"], "pad"),
+        make("AveragePool", ["padded"], ["ap"], "average", kernel_shape=[3, 3], count_include_pad=1),
+        make("Conv", ["ap", "w3", "b3"], ["c3"], "narrow"),
+        make("Mul", ["c3", "c"], ["scaled"], "scale"),
+        make("Transpose", ["scaled"], ["t"], "transpose", perm=[0, 2, 3, 1]),
+        make("Slice", ["t", "starts", "ends", "axes"], ["sl"], "slice"),
+        make("GlobalAveragePool", ["cat"], ["gap"], "mean"),
+        make("Reshape", ["gap", "flat"], ["f"], "reshape"),
+        make("MatMul", ["f", "m"], ["fm"], "product"),
+        make("Add", ["fm", "mb"], ["fb"], "bias"),
+        make("Relu", ["fb"], ["fr"], "relu"),
+        make("MatMul", ["fr", "v"], ["fv"], "second"),
+        make("Gemm", ["fv", "g", "gb"], ["y"], "head", transB=1),
+        make("MatMul", ["sl", "e"], ["u"], "last"),
+        make("MatMul", ["scaled", "scaled"], ["z"], "square"),
+    ]  # fmt: skip
+    outputs = [tensor("y", ["N", 6]), tensor("z", ["N", 8, 6, 6]), tensor("u", ["N", 6, 6, 4])]
+    return at(model(nodes, [tensor("x", ["N", 3, 12, 12])], outputs, constants), 13)
+
+
+@pytest.mark.parametrize("options", [{}, {"activations": "int8"}, {"symmetric": True}, {"per_channel": False}], ids=str)
+def test_every_quantized_operator(options: dict[str, Any]) -> None:
+    report = octavo.quantize(zoo(), samples(), format="qoperator", **options)
+    kinds = [n.op_type for n in report.model.graph.node]
+    wanted = {"QLinearConv", "QLinearLeakyRelu", "QLinearAdd", "QLinearSigmoid", "QLinearMul", "QLinearConcat", "QGemm"}
+    wanted |= {"QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearMatMul", "MatMulIntegerToFloat"}
+    assert wanted <= set(kinds)
+    assert not {"Conv", "Gemm", "Add", "Mul", "Sigmoid", "LeakyRelu"} & set(kinds)
+    assert kinds.count("MatMul") == 1  # whose result is float
+    names = {n.name for n in report.model.graph.node}
+    assert {"conv", "resize", "max", "pad", "transpose", "slice", "product", "second", "head"} <= names
+    fresh = samples(8, seed=9)
+    got = results(here(report.model), fresh)
+    assert sqnr(results(there(report.model), fresh), got) > 60
+    as_pairs = octavo.quantize(zoo(), samples(), **options).model
+    assert sqnr(results(here(as_pairs), fresh), got) > 30
+    assert not {s.op for s in octavo.Session(report.model).steps} & {"Python", "Conv"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"activations": "int8"}, {"symmetric": True}, {"weight_bits": 4}, {"opset": 13},
+     {"weight_symmetric": False, "per_channel": False}],
+    ids=str,
+)  # fmt: skip
+def test_quantized_operators_compute_the_same(options: dict[str, Any]) -> None:
+    net, fresh = at(convnet(), 13), samples(8, seed=9)
+    report = octavo.quantize(net, samples(), format="qoperator", **options)
+    onnx.checker.check_model(report.model, full_check=True)
+    assert not report.notes and "DequantizeLinear" not in {n.op_type for n in report.model.graph.node}
+    got = results(here(report.model), fresh)
+    assert np.array_equal(got, results(here(octavo.quantize(net, samples(), **options).model), fresh))
+    assert sqnr(results(there(report.model), fresh), got) > 45
+
+
+def test_what_has_no_quantized_operator_is_told() -> None:
+    report = octavo.quantize(zoo(), samples(), format="qoperator")
+    told = dict(report.notes)
+    assert "its result is float" in told.pop("square") and not told
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
@@ -353,6 +441,11 @@ def test_bad_combinations_say_what_to_mend(tmp_path: Path) -> None:
         ({"block_size": 32}, "block_size is for mode='weight_only'"),
         ({"weight_bits": "float16"}, "is for mode='weight_only'"),
         ({"weight_bits": 16}, "is for mode='weight_only'"),
+        ({"format": "onnx"}, "format should be one of qdq, qoperator"),
+        (only | {"format": "qoperator"}, "format='qoperator' is for mode='static'"),
+        ({"format": "qoperator", "block_size": 32}, "block_size is for mode='weight_only'"),
+        ({"format": "qoperator", "activations": "int16"}, "format='qoperator' has no activations of int16"),
+        ({"format": "qoperator", "weight_symmetric": False}, "one zero point for all weights"),
         ({"activations": "int16", "opset": 20}, "activations='int16' needs opset=21"),
     ]:  # fmt: skip
         with pytest.raises(octavo.Error, match=words):

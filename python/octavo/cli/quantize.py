@@ -48,6 +48,7 @@ def add_quantize(commands: Any) -> None:
         metavar="NODE=BITS",
         help="bits of this node's weights, 8, 7, 4 or 2, or float: leave it float",
     )
+    command.add_argument("--format", choices=("qdq", "qoperator"), default="qdq", help="how the file spells integers")
     command.add_argument("--opset", type=positive, default=21, metavar="N")
     add_pictures(command)
     add_json(command)
@@ -74,6 +75,7 @@ def quantize_command(options: argparse.Namespace) -> int:
         bias_correction=not options.no_bias_correction,
         exclude=options.exclude,
         layer_bits=dict(options.layer),
+        format=options.format,
         opset=options.opset,
         limit=options.limit,
         images=picture_options(options),

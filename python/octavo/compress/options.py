@@ -15,6 +15,7 @@ from octavo.compress.scheme import FEW_BITS, ActivationScheme, WeightScheme
 from octavo.errors import InvalidArgument
 
 MODES = ("static", "weight_only")
+FORMATS = ("qdq", "qoperator")
 ACTIVATIONS = ("uint8", "int8", "uint16", "int16")
 WIDE_OPSET = 21  # the first in which QuantizeLinear writes 16 bits
 FLOAT = "float"  # in layer_bits
@@ -46,6 +47,8 @@ class Options:
     bias_correction: what quantization shifts a layer's mean result by is taken out of its bias.
     exclude: names of nodes that stay float. op_types: the operators to quantize, None for all that can be.
     layer_bits: node name -> weight_bits of its own, or "float": it and what is fused with it stay float.
+    format: "qdq": DequantizeLinear, the operator, QuantizeLinear; "qoperator": one quantized operator in their place
+        (QLinearConv, and onnxruntime's QGemm, QLinearAdd and others), static mode.
     opset: the result's operator set at least; the model's own when onnx cannot convert it.
     """
 
@@ -64,6 +67,7 @@ class Options:
     exclude: Collection[str] = ()
     op_types: Collection[str] | None = None
     layer_bits: Mapping[str, int | str] = field(default_factory=dict)
+    format: str = "qdq"
     opset: int = 21
 
     @classmethod
@@ -79,17 +83,33 @@ class Options:
 
     def __post_init__(self) -> None:
         one_of("mode", self.mode, MODES)
+        one_of("format", self.format, FORMATS)
         one_of("activations", self.activations, ACTIVATIONS)
         one_of("method", self.method, ("auto", *METHODS))
         one_of("rounding", self.rounding, ROUNDINGS)
         if self.opset < OLDEST_OPSET:
             raise InvalidArgument(f"opset should be {OLDEST_OPSET} or newer, not {self.opset}")
+        if self.format == "qoperator":
+            self.check_qoperator()
         if self.mode == "weight_only":
             self.check_weight_only()
             if self.layer_bits:
                 raise InvalidArgument("layer_bits is for mode='static'; exclude leaves nodes float in every mode")
         else:
             self.check_integers()
+
+    def check_qoperator(self) -> None:
+        if self.mode != "static":
+            raise InvalidArgument(
+                f"format='qoperator' is for mode='static': nothing spells {self.mode} in such operators"
+            )
+        if self.activations not in ("uint8", "int8"):
+            raise InvalidArgument(f"format='qoperator' has no activations of {self.activations}: use format='qdq'")
+        if not self.weight_symmetric and self.per_channel:
+            raise InvalidArgument(
+                "format='qoperator' has one zero point for all weights of a convolution: per_channel=False, or leave "
+                "weight_symmetric on"
+            )
 
     def check_integers(self) -> None:
         """What no integer product can do."""

@@ -19,6 +19,8 @@ from octavo.compress.equalize import equalize
 from octavo.compress.histogram import Histogram
 from octavo.compress.options import FLOAT, WIDE_OPSET, Options
 from octavo.compress.place import Placement, is_weighted, place
+from octavo.compress.prepare import OLDEST_OPSET
+from octavo.compress.qoperator import to_qoperator
 from octavo.compress.ranges import METHODS
 from octavo.compress.record import LayerReport
 from octavo.compress.rounding import adaptive_weights
@@ -82,7 +84,7 @@ class Calibrated:
         weights = self.weights(placement, params, options)
         if not weights and reasons is None:
             raise Unsupported("nothing to quantize: every layer with weights is left float")
-        opset = min(graph.opset, STORAGE_OPSET)
+        opset = min(graph.opset, STORAGE_OPSET) if options.format == "qdq" else OLDEST_OPSET  # operators take 8 bits
         schemes = {n.outputs[0]: options.weights_of(n.name) for n in placement.nodes}
         kinds = {out: schemes[out].described(opset, w.params) for out, w in weights.items()}
         layers = report_layers(graph, placement, self.ranges, params, kinds, scheme)
@@ -91,6 +93,8 @@ class Calibrated:
                 layer.reason = (reasons or {}).get(layer.name, "layer_bits says so")
         weights = {out: w.stored(schemes[out].stored(opset)) for out, w in weights.items()}
         quantized, notes = written(graph, placement, params, weights, scheme)
+        if options.format == "qoperator":
+            notes += to_qoperator(quantized, {node.name for node in placement.nodes})
         return Result(quantized, layers, notes)
 
     def place(self, options: Options) -> Placement:
