@@ -420,7 +420,7 @@ def test_bad_combinations_say_what_to_mend(tmp_path: Path) -> None:
     target.write_bytes(b"old")
     only = {"mode": "weight_only"}
     for options, words in [
-        ({"mode": "weights"}, "mode should be one of static, weight_only"),
+        ({"mode": "weights"}, "mode should be one of static, dynamic, weight_only"),
         ({}, "mode='static' needs calibration data"),
         (only | {"activations": "int8"}, "activations is about activations"),
         (only | {"method": "mse"}, "method is about activations"),

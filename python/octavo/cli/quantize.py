@@ -20,12 +20,17 @@ def add_quantize(commands: Any) -> None:
         "quantize",
         "make a small model of a float one",
         quantize_command,
-        "The result is standard ONNX (QuantizeLinear and DequantizeLinear), which other runtimes read too.",
+        "The result is standard ONNX, which other runtimes read too. Only --mode static needs --calibration.",
     )
     command.add_argument("model", metavar="MODEL")
     command.add_argument("--calibration", metavar="FOLDER|FILE.npz", help="pictures, or an array an input with samples")
     command.add_argument("-o", "--output", required=True, metavar="OUT.onnx")
-    command.add_argument("--mode", choices=("static", "weight_only"), default="static")
+    command.add_argument(
+        "--mode",
+        choices=("static", "dynamic", "weight_only"),
+        default="static",
+        help="dynamic: activations' ranges are found at run time, for transformers; weight_only: float arithmetic",
+    )
     command.add_argument("--limit", type=positive, metavar="N", help="use at most N samples")
     command.add_argument("--activations", choices=("uint8", "int8", "uint16", "int16"), default="uint8")
     command.add_argument("--symmetric", action="store_true", help="activations' zero point in the middle")
@@ -49,6 +54,7 @@ def add_quantize(commands: Any) -> None:
         help="bits of this node's weights, 8, 7, 4 or 2, or float: leave it float",
     )
     command.add_argument("--format", choices=("qdq", "qoperator"), default="qdq", help="how the file spells integers")
+    command.add_argument("--op-type", action="append", metavar="OP", help="quantize only these operators")
     command.add_argument("--opset", type=positive, default=21, metavar="N")
     add_pictures(command)
     add_json(command)
@@ -76,6 +82,7 @@ def quantize_command(options: argparse.Namespace) -> int:
         exclude=options.exclude,
         layer_bits=dict(options.layer),
         format=options.format,
+        op_types=options.op_type,
         opset=options.opset,
         limit=options.limit,
         images=picture_options(options),

@@ -14,7 +14,7 @@ from octavo.compress.ranges import METHODS
 from octavo.compress.scheme import FEW_BITS, ActivationScheme, WeightScheme
 from octavo.errors import InvalidArgument
 
-MODES = ("static", "weight_only")
+MODES = ("static", "dynamic", "weight_only")
 FORMATS = ("qdq", "qoperator")
 ACTIVATIONS = ("uint8", "int8", "uint16", "int16")
 WIDE_OPSET = 21  # the first in which QuantizeLinear writes 16 bits
@@ -29,8 +29,8 @@ BLOCKS_OPSET = 21  # the first in which DequantizeLinear has block_size
 class Options:
     """What to quantize, and how.
 
-    mode: "static": activations and weights, both from calibration; "weight_only": weights are stored small and restored
-        when the model runs, which needs no calibration.
+    mode: "static": activations and weights, both from calibration. "dynamic": activations by their own range at run
+        time. "weight_only": weights are stored small and restored at run time. Only the first needs calibration.
     activations: "uint8" or "int8"; "uint16" or "int16" (opset 21), whose products octavo runs in float.
     symmetric: activations' zero point in the middle.
     per_channel: a scale an output channel of the weights, or one a tensor.
@@ -124,6 +124,20 @@ class Options:
             if bits != FLOAT and bits not in INTEGER_BITS:
                 allowed = ", ".join(map(repr, INTEGER_BITS))
                 raise InvalidArgument(f"layer_bits of '{name}' should be {allowed} or 'float', not {bits!r}")
+        if self.mode == "dynamic":
+            self.check_dynamic()
+
+    def check_dynamic(self) -> None:
+        """MatMulInteger takes 8-bit integers; activations are DynamicQuantizeLinear's."""
+        for name in ACTIVATION_OPTIONS:
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise InvalidArgument(f"{name} is about calibrated activations, which mode='dynamic' has none of")
+        if self.weight_bits not in (8, 7):
+            raise InvalidArgument(f"mode='dynamic' has weights of 8 or 7 bits, not {self.weight_bits}")
+        if not self.weight_symmetric:
+            raise InvalidArgument("weight_symmetric=False is not for mode='dynamic': its products take signed weights")
+        if self.layer_bits:
+            raise InvalidArgument("layer_bits is for mode='static'; exclude leaves nodes float in every mode")
 
     def check_weight_only(self) -> None:
         for name in ACTIVATION_OPTIONS:

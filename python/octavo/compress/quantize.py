@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from octavo.compress.calibrate import Progress, silent
+from octavo.compress.dynamic import quantize_dynamic
 from octavo.compress.options import Options
 from octavo.compress.prepare import check_names, prepare
 from octavo.compress.record import QUANTIZE, QuantizeReport, quantize_record
@@ -26,11 +27,11 @@ def quantize(
     progress: Progress = silent,
     **options: Any,
 ) -> QuantizeReport:
-    """Quantizes a float model to standard ONNX: QuantizeLinear and DequantizeLinear.
+    """Quantizes a float model to standard ONNX.
 
     model: a path, bytes or onnx.ModelProto of float32 operators.
     calibration: representative inputs; see :class:`octavo.compress.data.Calibration`. A few dozen samples do.
-        mode="weight_only" may go without (None).
+        mode="dynamic" and mode="weight_only" may go without (None).
     output: where to write the ONNX file; None: only return it.
     limit: at most so many samples. images: preprocessing, when calibration is a folder of pictures.
     progress: called with (what, done, total or None) after each sample or layer.
@@ -46,9 +47,13 @@ def quantize(
     how: Any = {"limit": limit, "images": images, "progress": progress}
     if chosen.mode == "weight_only":
         result, samples = weight_only(graph, calibration, chosen, **how)
+    elif chosen.mode == "dynamic":
+        result, samples = quantize_dynamic(graph, calibration, chosen, **how)
     else:
         if calibration is None:
-            raise InvalidArgument(f"mode='{chosen.mode}' needs calibration data; mode='weight_only' does without")
+            raise InvalidArgument(
+                f"mode='{chosen.mode}' needs calibration data; mode='dynamic' and mode='weight_only' do without"
+            )
         work = start(graph, calibration, chosen, **how)
         result = work.quantize(chosen)
         samples = work.data.total or 0

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from octavo.ir import Graph
+
 QUANTIZE, TUNE = "octavo.quantize", "octavo.tune"
 
 
@@ -29,6 +31,15 @@ class LayerReport:
     hi: float | None = None
     method: str = ""
     weights: str = ""
+
+
+@dataclass
+class Result:
+    """A quantized copy of a graph; the decisions behind it."""
+
+    graph: Graph
+    layers: list[LayerReport]
+    notes: list[tuple[str, str]]
 
 
 @dataclass

@@ -9,6 +9,8 @@ Rounding for Post-Training Quantization", ICML 2020, introduced.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +28,14 @@ POSITIONS = 512  # of an image that are looked at
 WIDEST = 4096  # inputs of a layer: beyond it, its matrix of second moments would be too large
 DAMPING = 0.01
 SHARES = np.linspace(1.0, 0.5, 26)  # of a channel's range, tried for scales of few bits
+
+
+class Through(Protocol):
+    """QParams, or what stands for them."""
+
+    def through(self, x: np.ndarray) -> np.ndarray:
+        """x quantized and restored."""
+        ...
 
 
 class Moments:
@@ -78,7 +88,7 @@ def adaptive_weights(
     placement: Placement,
     session: Session,
     data: Calibration,
-    params: dict[str, QParams],
+    params: Mapping[str, Through],
     weights: dict[str, Weights],
     scheme: WeightScheme,
     progress: Progress = silent,

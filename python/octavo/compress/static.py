@@ -22,7 +22,7 @@ from octavo.compress.place import Placement, is_weighted, place
 from octavo.compress.prepare import OLDEST_OPSET
 from octavo.compress.qoperator import to_qoperator
 from octavo.compress.ranges import METHODS
-from octavo.compress.record import LayerReport
+from octavo.compress.record import LayerReport, Result
 from octavo.compress.rounding import adaptive_weights
 from octavo.compress.scheme import ActivationScheme, QParams
 from octavo.compress.units import units_of, with_chains
@@ -35,15 +35,6 @@ from octavo.onnx_export import export_model
 
 SHARED_RANGE = 2.0  # a Concat's operand takes the result's parameters when that widens its range by less
 STORAGE_OPSET = 24  # whose types weights take: onnxruntime fuses no product with the int2 that the next one brings
-
-
-@dataclass
-class Result:
-    """A quantized copy of a graph; the decisions behind it."""
-
-    graph: Graph
-    layers: list[LayerReport]
-    notes: list[tuple[str, str]]
 
 
 @dataclass

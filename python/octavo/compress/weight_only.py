@@ -16,10 +16,9 @@ from octavo.compress.data import Calibration
 from octavo.compress.nearest import fitted, integers
 from octavo.compress.options import BLOCKS_OPSET, Options
 from octavo.compress.place import Placement
-from octavo.compress.record import LayerReport
+from octavo.compress.record import LayerReport, Result
 from octavo.compress.rounding import adaptive_weights
 from octavo.compress.scheme import QParams
-from octavo.compress.static import Result
 from octavo.compress.write import Weights, Writer, channel_axis
 from octavo.engine import Session
 from octavo.errors import Unsupported

@@ -144,8 +144,8 @@ def channel_axis(node: Node, w: np.ndarray) -> int:
     return 0 if node.op == "Gemm" and node.attrs.get("transB", 0) else w.ndim - 1
 
 
-def quantized_weights(graph: Graph, node: Node, scheme: WeightScheme, x: QParams) -> Weights:
-    """Each weight to its nearest integer. x: of the layer's operand.
+def quantized_weights(graph: Graph, node: Node, scheme: WeightScheme, x: QParams | None = None) -> Weights:
+    """Each weight to its nearest integer. x: of the layer's operand; None where the bias stays float.
 
     A channel of next to no weights gets a scale large enough for its bias to fit int32 in units of x's scale times it.
     """
@@ -153,9 +153,9 @@ def quantized_weights(graph: Graph, node: Node, scheme: WeightScheme, x: QParams
     assert w is not None
     axis = channel_axis(node, w)
     params = fitted(w, axis, scheme)
-    holder, k = bias_of(graph, node)
+    holder, k = bias_of(graph, node) if x is not None else (None, 0)
     bias = graph.const(holder.inputs[k]) if holder is not None else None
-    if bias is not None:
+    if x is not None and bias is not None:
         least = np.abs(bias.reshape(-1)).astype(np.float64) / (float(x.scale) * LARGEST_BIAS)
         least = least if params.axis is not None else least.max(initial=0)
         params = QParams(np.maximum(params.scale, least).astype(np.float32), params.zero_point, params.axis)
