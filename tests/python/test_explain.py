@@ -15,7 +15,8 @@ import octavo
 from octavo import _core
 from octavo.cli import main
 from octavo.report.explain import COLUMNS, explain, explain_text, kernel_parts, worst_first
-from octavo.report.explain_html import axis_top, html_page
+from octavo.report.explain_html import html_page
+from octavo.report.plots import axis_top
 from octavo.report.reasons import reasons
 from small_models import float_net, quantized_net, with_python_step
 

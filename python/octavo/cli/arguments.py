@@ -35,6 +35,10 @@ def add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def add_html(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--html", metavar="FILE", help="also write a page with plots; it needs no other file")
+
+
 def add_dim(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dim", action="append", default=[], type=dimension, metavar="NAME=SIZE", help="size of a symbolic dimension"

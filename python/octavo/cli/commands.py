@@ -13,6 +13,7 @@ from octavo.cli.arguments import (
     add_command,
     add_dim,
     add_engine_options,
+    add_html,
     add_json,
     add_requantize,
     names,
@@ -60,7 +61,7 @@ def add_explain(commands: Any) -> None:
     )
     command.add_argument("model", metavar="MODEL")
     command.add_argument("--worst", action="store_true", help="the layers that lose most time against the peak first")
-    command.add_argument("--html", metavar="FILE", help="also write a page with a plot; it needs no other file")
+    add_html(command)
     command.add_argument("--rounds", type=positive, default=20, metavar="N", help="batches of runs (default 20)")
     add_dim(command)
     add_engine_options(command)
@@ -125,7 +126,10 @@ def show_progress(number: int, rounds: int) -> None:
 
 def explain_command(options: argparse.Namespace) -> int:
     from octavo.report.explain import explain, explain_text, worst_first
+    from octavo.report.page import check_writable, write_page
 
+    if options.html:
+        check_writable(options.html)
     report = explain(
         options.model,
         threads=options.threads,
@@ -137,9 +141,9 @@ def explain_command(options: argparse.Namespace) -> int:
     if options.worst:
         report = worst_first(report)
     if options.html:
-        from octavo.report.explain_html import write_html
+        from octavo.report.explain_html import html_page
 
-        write_html(options.html, report)
+        write_page(options.html, html_page(report))
     print(json.dumps(report) if options.json else explain_text(report))
     return 0
 

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from octavo.cli.arguments import add_command, add_json, add_pictures, natural, picture_options, positive
+from octavo.cli.arguments import add_command, add_html, add_json, add_pictures, natural, picture_options, positive
 
 
 def add_compare(commands: Any) -> None:
@@ -37,6 +37,7 @@ def add_compare(commands: Any) -> None:
     command.add_argument("--threads", type=positive, metavar="N", help="threads of a run (default: the CPUs there are)")
     command.add_argument("--rounds", type=positive, default=10, metavar="N", help="rounds of about 30 ms (default 10)")
     add_pictures(command)
+    add_html(command)
     add_json(command)
 
 
@@ -45,9 +46,12 @@ def compare_command(options: argparse.Namespace) -> int:
     from octavo.compress.calibrate import silent
     from octavo.errors import InvalidArgument
     from octavo.report.compare import compare, compare_text
+    from octavo.report.page import check_writable, write_page
 
     if len(options.models) < 2:
         raise InvalidArgument("give two models or more to compare")
+    if options.html:
+        check_writable(options.html)
     report = compare(
         options.models[0],
         options.models[1],
@@ -63,5 +67,9 @@ def compare_command(options: argparse.Namespace) -> int:
         rounds=options.rounds,
         progress=show_progress if sys.stderr.isatty() else silent,
     )
+    if options.html:
+        from octavo.report.compare_html import compare_page
+
+        write_page(options.html, compare_page(report))
     print(json.dumps(report.as_dict()) if options.json else compare_text(report))
     return 0

@@ -8,7 +8,17 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from octavo.cli.arguments import add_command, add_json, add_pictures, layer_bits, picture_options, positive
+from octavo.cli.arguments import (
+    add_command,
+    add_html,
+    add_json,
+    add_pictures,
+    layer_bits,
+    picture_options,
+    positive,
+)
+
+CHECKED = 16  # calibration samples that the page compares the models on
 
 if TYPE_CHECKING:
     from octavo.compress.record import QuantizeReport
@@ -57,13 +67,17 @@ def add_quantize(commands: Any) -> None:
     command.add_argument("--op-type", action="append", metavar="OP", help="quantize only these operators")
     command.add_argument("--opset", type=positive, default=21, metavar="N")
     add_pictures(command)
+    add_html(command)
     add_json(command)
 
 
 def quantize_command(options: argparse.Namespace) -> int:
     from octavo.compress.calibrate import silent
     from octavo.compress.quantize import quantize
+    from octavo.report.page import check_writable
 
+    if options.html:
+        check_writable(options.html)
     report = quantize(
         options.model,
         options.calibration,
@@ -88,8 +102,36 @@ def quantize_command(options: argparse.Namespace) -> int:
         images=picture_options(options),
         progress=show_progress if sys.stderr.isatty() else silent,
     )
+    if options.html:
+        write_account(report, options)
     print(json.dumps(report.as_dict()) if options.json else quantize_text(report))
     return 0
+
+
+def write_account(report: QuantizeReport, options: argparse.Namespace) -> None:
+    """The page, with a comparison layer by layer on some of the calibration data where there is any."""
+    from octavo.compress.calibrate import silent
+    from octavo.errors import InvalidArgument
+    from octavo.report.page import write_page
+    from octavo.report.quantize_html import quantize_page
+    from octavo.report.verify import VerifyReport, verify
+
+    checked: VerifyReport | None = None
+    why_not = "there is no calibration data"
+    if options.calibration is not None:
+        try:
+            checked = verify(
+                options.model,
+                report.model,
+                options.calibration,
+                limit=min(options.limit or CHECKED, CHECKED),
+                images=picture_options(options),
+                histograms=True,
+                progress=show_progress if sys.stderr.isatty() else silent,
+            )
+        except InvalidArgument as e:  # activations stay float, so that no quantity is quantized
+            why_not = str(e)
+    write_page(options.html, quantize_page(report, options.model, checked, why_not))
 
 
 def weight_bits(text: str) -> int | str:

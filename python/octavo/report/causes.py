@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from octavo.compress.histogram import Histogram
 from octavo.ir import Graph, Node
 from octavo.passes.read_quantization import FEW_BITS
 
@@ -27,6 +28,7 @@ class Evidence:
         self.least, self.most = np.inf, -np.inf
         self.reach: np.ndarray | None = None  # greatest magnitude a channel
         self.producers = rough.producers()
+        self.histogram: Histogram | None = None
 
     def read_range(self, quantize: Node) -> None:
         scale, zero = self.rough.const(quantize.inputs[1]), self.rough.const(quantize.input(2))
@@ -40,6 +42,8 @@ class Evidence:
 
     def add(self, x: np.ndarray) -> None:
         self.total += x.size
+        if self.histogram is not None and x.dtype.kind == "f":
+            self.histogram.add(x)
         if not x.size:
             return
         self.least, self.most = min(self.least, float(x.min())), max(self.most, float(x.max()))

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from octavo.compress.calibrate import Progress, silent
-from octavo.compress.data import Calibration
+from octavo.compress.data import Calibration, Feeds
+from octavo.compress.histogram import Histogram
 from octavo.compress.prepare import prepare
 from octavo.engine import Session
 from octavo.errors import InvalidArgument
@@ -85,12 +86,14 @@ class LayerError:
 
 @dataclass
 class VerifyReport:
-    """Layers in order of computation."""
+    """Layers in order of computation. evidence, by tensor, and the first sample: for a page, where asked for."""
 
     layers: list[LayerError]
     samples: int
     agreement: float | None  # share of rows of output 1 whose largest element is the same
     notes: list[str] = field(default_factory=list)
+    evidence: dict[str, Evidence] = field(default_factory=dict, repr=False)
+    sample: Feeds | None = field(default=None, repr=False)
 
     def worst_first(self) -> list[LayerError]:
         """By what each layer loses itself; quantities that could not be isolated come last, by what has accumulated."""
@@ -123,12 +126,14 @@ def verify(
     *,
     limit: int = LIMIT,
     images: ImageOptions | None = None,
+    histograms: bool = False,
     progress: Progress = silent,
 ) -> VerifyReport:
     """Compares a quantized model with the float model it was made of.
 
     Models: paths, bytes or onnx.ModelProto; data: as :class:`octavo.compress.data.Calibration` takes it, at most
-    `limit` samples of it. Quantities are matched by name: octavo.quantize keeps them, and so do onnxruntime and NNCF.
+    `limit` samples of it. histograms: keep what a page shows (report.evidence, with a histogram of each quantity).
+    Quantities are matched by name: octavo.quantize keeps them, and so do onnxruntime and NNCF.
 
     Raises InvalidArgument when the two models have no quantity in common, and what loading and running raises.
     """
@@ -152,6 +157,9 @@ def verify(
     accumulated = {q.name: Distance() for q in quantities}
     own = {q.name: Distance() for q in quantities}
     evidence = {q.name: Evidence(exact, rough, q.node, q.quantize) for q in quantities}
+    if histograms:
+        for e in evidence.values():
+            e.histogram = Histogram()
     same = rows = done = 0
     for feeds in itertools.islice(samples, limit):
         values, first = observed(plain, feeds, {q.name for q in quantities})
@@ -177,7 +185,10 @@ def verify(
         error = LayerError(*maker, q.name, d.sqnr, own_sqnr, d.cosine, d.worst, e.clipped, e.saturated)
         error.cause, error.mend = find_cause(e, own_sqnr)
         layers.append(error)
-    return VerifyReport(layers, done, same / rows if rows else None)
+    report = VerifyReport(layers, done, same / rows if rows else None)
+    if histograms:
+        report.evidence, report.sample = evidence, next(iter(samples))
+    return report
 
 
 def rowwise(y: np.ndarray) -> np.ndarray:
