@@ -52,6 +52,8 @@ OCTAVO_INLINE vf vexp2i(vf n) {
   const int32_t i = n >= -126.0f && n <= 127.0f ? int32_t(n) : 0;
   return vfloat_bits((i + 127) << 23);
 }
+// p * 2^n, for such n and results in the normal range; anything for others.
+OCTAVO_INLINE vf vscale2(vf p, vf n) { return p * vexp2i(n); }
 OCTAVO_INLINE vm vlt(vf a, vf b) { return a < b; }
 OCTAVO_INLINE vm vgt(vf a, vf b) { return a > b; }
 OCTAVO_INLINE vm vle(vf a, vf b) { return a <= b; }

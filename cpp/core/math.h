@@ -84,7 +84,7 @@ enum class UnaryFn : int32_t {
 //   HardSwish     x * HardSigmoid(x)
 //   Elu           x < 0 ? alpha * (exp(x) - 1) : x
 //   Silu          x * sigmoid(x)
-//   Gelu          0.5 * x * (1 + erf(x * fl(1/sqrt 2)))
+//   Gelu          x * Phi(x), Phi the normal distribution function; 0 for -infinity
 //   GeluTanh      0.5 * x * (1 + tanh(fl(sqrt(2/pi)) * (x + 0.044715 * x^3)))
 //   Softsign      x / (1 + |x|)
 //   Selu          gamma * Elu(x)

@@ -29,7 +29,7 @@ OCTAVO_INLINE vf f_exp_negative(vf x) {
   const vf c = vmax(vset(-87.0f), x);
   vf n;
   const vf p = exp_reduced(c, n);
-  return vselect(vlt(x, vset(-87.0f)), vset(0.0f), vmul(p, vexp2i(n)));
+  return vselect(vlt(x, vset(-87.0f)), vset(0.0f), vscale2(p, n));
 }
 
 OCTAVO_INLINE vf f_sigmoid(vf x) {
@@ -73,7 +73,7 @@ OCTAVO_INLINE vf f_erf(vf x) {
   q = vfma(q, c, vset(-0.00035382042f));
   vf n;
   const vf e = exp_reduced(q, n);
-  const vf large = vcopysign(vsub(vset(1.0f), vmul(e, vexp2i(n))), x);
+  const vf large = vcopysign(vsub(vset(1.0f), vscale2(e, n)), x);
   // NaN fails the comparison of both branches' validity and comes out of either.
   return vselect(vge(a, vset(1.0f)), large, small);
 }
@@ -83,8 +83,25 @@ OCTAVO_INLINE vf f_clip(vf x, vf lo, vf hi) { return vmin(hi, vmax(lo, x)); }
 OCTAVO_INLINE vf f_hard_sigmoid(vf x, vf alpha, vf beta) {
   return vmax(vset(0.0f), vmin(vset(1.0f), vadd(vmul(alpha, x), beta)));
 }
+// x Phi(x) = max(0, x) - |x| Phi(-|x|), where Phi(-a) is 2^Q(a); from a = 5.75 on the product does not count.
 OCTAVO_INLINE vf f_gelu(vf x) {
-  return vmul(vmul(vset(0.5f), x), vadd(vset(1.0f), f_erf(vmul(x, vset(0.707106769f)))));
+  const vf a = vneg(vabs(x)), above = vmax(vset(0.0f), x);
+  vf q = vset(-0x1.b203fap-18f);
+  q = vfma(q, a, vset(-0x1.2f8836p-15f));
+  q = vfma(q, a, vset(0x1.f6c1b8p-12f));
+  q = vfma(q, a, vset(0x1.ea0c6ep-8f));
+  q = vfma(q, a, vset(0x1.b026eep-5f));
+  q = vfma(q, a, vset(-0x1.d627dp-2f));
+  q = vfma(q, a, vset(0x1.26af42p+0f));
+  q = vfma(q, a, vset(-1.0f));
+  const vf n = vround(q), r = vsub(q, n);
+  vf p = vset(0.001326472731307149f);
+  p = vfma(p, r, vset(0.009671512991189957f));
+  p = vfma(p, r, vset(0.05550733581185341f));
+  p = vfma(p, r, vset(0.24022242426872253f));
+  p = vfma(p, r, vset(0.6931470036506653f));
+  p = vfma(p, r, vset(1.0f));
+  return vselect(vgt(a, vset(-5.75f)), vfma(a, vscale2(p, n), above), above);
 }
 OCTAVO_INLINE vf f_gelu_tanh(vf x) {
   const vf inner = vadd(x, vmul(vset(0.044715f), vmul(vmul(x, x), x)));

@@ -6,6 +6,37 @@
 
 namespace octavo {
 
+namespace {
+
+// to[k * width + n] = from[n * stride + k], four by four in registers.
+void transpose(const float* from, int64_t stride, int64_t K, int64_t columns, float* to, int64_t width) {
+  using Four = float __attribute__((vector_size(16)));
+  int64_t n = 0;
+  for (; n + 4 <= columns; n += 4) {
+    const float* row = from + n * stride;
+    float* out = to + n;
+    int64_t k = 0;
+    for (; k + 4 <= K; k += 4, out += 4 * width) {
+      Four r[4];
+      for (int i = 0; i < 4; i++) std::memcpy(&r[i], row + i * stride + k, 16);
+      const Four low0 = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5),
+                 high0 = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+      const Four low1 = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5),
+                 high1 = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+      const Four column[4] = {
+          __builtin_shufflevector(low0, low1, 0, 1, 4, 5), __builtin_shufflevector(low0, low1, 2, 3, 6, 7),
+          __builtin_shufflevector(high0, high1, 0, 1, 4, 5), __builtin_shufflevector(high0, high1, 2, 3, 6, 7)};
+      for (int i = 0; i < 4; i++) std::memcpy(out + i * width, &column[i], 16);
+    }
+    for (; k < K; k++, out += width)
+      for (int i = 0; i < 4; i++) out[i] = row[i * stride + k];
+  }
+  for (; n < columns; n++)
+    for (int64_t k = 0; k < K; k++) to[k * width + n] = from[n * stride + k];
+}
+
+}  // namespace
+
 int64_t gemm_f32_panels(const GemmF32& kernel, int64_t N) { return (N + 2 * kernel.lanes - 1) / (2 * kernel.lanes); }
 
 int64_t gemm_f32_packed_floats(const GemmF32& kernel, int64_t K, int64_t N) {
@@ -22,8 +53,7 @@ void gemm_f32_pack(const GemmF32& kernel, const float* b, int64_t stride_k, int6
     if (stride_n == 1) {
       for (int64_t k = 0; k < K; k++) std::memcpy(out + k * width, b + k * stride_k + n0, size_t(columns) * 4);
     } else if (stride_k == 1) {
-      for (int64_t n = 0; n < columns; n++)
-        for (int64_t k = 0; k < K; k++) out[k * width + n] = b[(n0 + n) * stride_n + k];
+      transpose(b + n0 * stride_n, stride_n, K, columns, out, width);
     } else {
       for (int64_t k = 0; k < K; k++)
         for (int64_t n = 0; n < columns; n++) out[k * width + n] = b[k * stride_k + (n0 + n) * stride_n];

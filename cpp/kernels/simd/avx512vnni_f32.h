@@ -46,6 +46,7 @@ OCTAVO_INLINE vf vcopysign(vf a, vf s) {
 OCTAVO_INLINE vf vexp2i(vf n) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
 }
+OCTAVO_INLINE vf vscale2(vf p, vf n) { return _mm512_scalef_ps(p, n); }
 OCTAVO_INLINE vm vlt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 OCTAVO_INLINE vm vgt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 OCTAVO_INLINE vm vle(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }

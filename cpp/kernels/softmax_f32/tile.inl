@@ -72,11 +72,11 @@ void softmax_rows(const float* x, float* y, int64_t rows, int64_t n, bool log, f
       sum[r] = log_of(tree16(lane, add1));
     }
     for (int r = 0; r < count; r++) {
-      const vf m = vset(top[r]), s = vset(sum[r]);
+      const vf m = vset(top[r]), s = vset(log ? sum[r] : 1.0f / sum[r]);
       if (log)
         map_row(x + r * n, y + r * n, n, [&](vf v) __attribute__((always_inline)) { return vsub(vsub(v, m), s); });
       else
-        map_row(y + r * n, y + r * n, n, [&](vf v) __attribute__((always_inline)) { return vdiv(v, s); });
+        map_row(y + r * n, y + r * n, n, [&](vf v) __attribute__((always_inline)) { return vmul(v, s); });
     }
   }
 }
@@ -110,8 +110,8 @@ void softmax_columns(const float* x, float* y, int64_t n, int64_t stride, int co
       const vf s = vload(logs);
       for (int64_t i = 0; i < n; i++) put(i, vsub(vsub(at(x, i), m), s));
     } else {
-      const vf s = vload(lanes[0]);
-      for (int64_t i = 0; i < n; i++) put(i, vdiv(at(y, i), s));
+      const vf s = vdiv(vset(1.0f), vload(lanes[0]));
+      for (int64_t i = 0; i < n; i++) put(i, vmul(at(y, i), s));
     }
   }
 }

@@ -54,7 +54,7 @@ FUNCTIONS: dict[str, Callable[[Array, Parameters], Array]] = {
     "HardSwish": lambda x, p: x * _clip(x / 6 + 0.5, 0, 1),
     "Tanh": lambda x, p: np.tanh(x),
     "Erf": lambda x, p: _erf(x),
-    "Gelu": lambda x, p: 0.5 * x * _erfc(-x / math.sqrt(2)),
+    "Gelu": lambda x, p: np.where(np.isneginf(x), 0, 0.5 * x * _erfc(-x / math.sqrt(2))),
     "GeluTanh": lambda x, p: _gelu_tanh(x),
     "Exp": lambda x, p: np.exp(x),
     "Log": lambda x, p: np.log(x),
