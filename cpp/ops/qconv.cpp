@@ -6,6 +6,7 @@
 // the image (by the planner's border, or here into scratch), so there are no edge cases.
 #include <algorithm>
 
+#include "kernels/gemm_s8/stem_driver.h"
 #include "ops/copy.h"
 #include "ops/qgemm.h"
 
@@ -28,6 +29,9 @@ class QConv : public Op {
     for (int64_t g = 0; g < p_.group; g++)
       packed_.emplace_back(kernel,
                            gemm_weights(p_.weights, g * count, count, segments_, length_, inner, p_.epilogue.out_f32));
+    if (whole_rows_ && !p_.epilogue.has_z && !p_.epilogue.table && !p_.epilogue.out_s32)
+      stem_ = StemPacked(packed_[0], gemm_weights(p_.weights, 0, count, segments_, length_, 1, p_.epilogue.out_f32),
+                         p_.stride_w * p_.group_c);
     if (p_.epilogue.table) lut_ = &lut_s8(ctx.isa);
     if (p_.epilogue.has_z && p_.weights.multiplier)
       fixed_ = &eltwise_fixed(ctx.isa);
@@ -65,7 +69,7 @@ class QConv : public Op {
   bool strided_out() const override { return true; }
   Border border(int k) const override { return k == 0 ? wanted_border(p_) : Border{}; }
   uint8_t border_fill() const override { return uint8_t(p_.epilogue.x_zp); }
-  std::string kernel() const override { return packed_[0].name(); }
+  std::string kernel() const override { return stem_.empty() ? packed_[0].name() : stem_.name(); }
   int64_t macs(const View*, const View* out) const override { return qconv_macs(p_, out[0]); }
 
  private:
@@ -102,7 +106,10 @@ class QConv : public Op {
       job.c = y.data + (first * y.image_pitch + g * count) * element;
       job.epilogue = gemm_epilogue(p_.epilogue, z, lut_, adder_, fixed_);
       if (z) job.epilogue.z += first * residual.image_pitch + g * count;
-      gemm_s8(ctx.pool, job);
+      if (stem_.serves(job.in.rows))
+        stem_.run(ctx.pool, job);
+      else
+        gemm_s8(ctx.pool, job);
     }
   }
 
@@ -110,6 +117,7 @@ class QConv : public Op {
   bool whole_rows_ = false;
   int64_t segments_ = 1, length_ = 1;
   std::vector<GemmS8Packed> packed_;
+  StemPacked stem_;
   const LutS8* lut_ = nullptr;
   const EltwiseS8* adder_ = nullptr;
   const EltwiseFixed* fixed_ = nullptr;

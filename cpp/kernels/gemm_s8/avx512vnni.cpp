@@ -1,5 +1,6 @@
 // Tiles of up to 28 zmm accumulators around vpdpbusd.
 #include "kernels/gemm_s8/gemm_s8.h"
+#include "kernels/gemm_s8/stem.h"
 #include "kernels/simd/avx512vnni_i8.h"
 
 namespace octavo {
@@ -16,7 +17,17 @@ inline __attribute__((always_inline)) void gemm_dot_from(VI& acc, VB x, const ui
   asm("vpdpbusd %2,%1,%0" : "+v"(acc) : "v"(x), "m"(*reinterpret_cast<const __m512i_u*>(w)));
 }
 
+// The same four bytes of weights for all lanes.
+inline __attribute__((always_inline)) void dot_all(VI& acc, VB x, const int8_t* w) {
+  asm("vpdpbusd %2%{1to16%},%1,%0" : "+v"(acc) : "v"(x), "m"(*reinterpret_cast<const __m128i_u*>(w)));
+}
+
 #include "kernels/gemm_s8/tile.inl"
+#ifndef OCTAVO_FIXED
+#include "kernels/gemm_s8/stem.inl"
+#else
+constexpr auto stem = nullptr;
+#endif
 
 constexpr GemmS8 kTable = {
     "avx512vnni",
@@ -32,6 +43,7 @@ constexpr GemmS8 kTable = {
     {{OCTAVO_HALF_TILES_14(2)}, {OCTAVO_HALF_TILES_9(3)}},
     pack_rows,
     sum_rows,
+    stem,
 };
 
 }  // namespace

@@ -61,6 +61,8 @@ struct GemmS8Tile {
   bool again;
 };
 
+struct StemLine;  // stem.h
+
 constexpr int kGemmS8MaxRows = 14;
 constexpr int kGemmS8Work = 24 << 10;
 constexpr int kGemmS8MaxVectors = 4;
@@ -91,6 +93,8 @@ struct GemmS8 {
                     bool natural, int32_t* sums);
   // sums[r] = sum of a[r * lda + k]
   void (*sum_rows)(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* sums);
+  // stem.h, for CPUs that permute bytes (AVX-512 VBMI); null: the ISA has none.
+  void (*stem)(const StemLine& line) = nullptr;
 };
 
 #if defined(OCTAVO_FIXED)
