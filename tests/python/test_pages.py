@@ -129,9 +129,9 @@ def test_intervals_against_zero() -> None:
 
 def test_the_frontier_and_labels_that_do_not_overlap() -> None:
     points = [
-        Point("float", 0.90, 8_000_000, 9.0), Point("int8", 0.895, 2_000_000, 2.0, True),
-        Point("int8 other", 0.893, 2_000_000, 2.1), Point("int4", 0.80, 1_000_000, 2.0),
-        Point("bad", 0.70, 3_000_000, 5.0),
+        Point("float", 90.0, 8_000_000, 9.0), Point("int8", 89.5, 2_000_000, 2.0, True),
+        Point("int8 other", 89.3, 2_000_000, 2.1), Point("int4", 80.0, 1_000_000, 2.0),
+        Point("bad", 70.0, 3_000_000, 5.0),
     ]  # fmt: skip
     assert [p.label for p in frontier(points, lambda p: p.octets)] == ["int4", "int8", "float"]
     panels = re.findall(r"<svg.*?</svg>", pareto_plot(points), re.S)

@@ -111,7 +111,7 @@ def quantize_command(options: argparse.Namespace) -> int:
 def write_account(report: QuantizeReport, options: argparse.Namespace) -> None:
     """The page, with a comparison layer by layer on some of the calibration data where there is any."""
     from octavo.compress.calibrate import silent
-    from octavo.errors import InvalidArgument
+    from octavo.errors import Error
     from octavo.report.page import write_page
     from octavo.report.quantize_html import quantize_page
     from octavo.report.verify import VerifyReport, verify
@@ -129,7 +129,7 @@ def write_account(report: QuantizeReport, options: argparse.Namespace) -> None:
                 histograms=True,
                 progress=show_progress if sys.stderr.isatty() else silent,
             )
-        except InvalidArgument as e:  # activations stay float, so that no quantity is quantized
+        except Error as e:  # of a model whose activations stay float, that no quantity is quantized
             why_not = str(e)
     write_page(options.html, quantize_page(report, options.model, checked, why_not))
 

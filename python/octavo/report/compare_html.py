@@ -57,11 +57,13 @@ def pareto(report: CompareReport) -> list[str]:
     """Accuracy; without labels how often each agrees with the first."""
     agreed = [1.0, *(p.agreement for p in report.pairs)]
     values = [m.accuracy if report.labelled else a for m, a in zip(report.models, agreed)]
-    points = [Point(m.model, v, m.file_bytes, m.median_ms) for m, v in zip(report.models, values) if v is not None]
+    points = [
+        Point(m.model, 100 * v, m.file_bytes, m.median_ms) for m, v in zip(report.models, values) if v is not None
+    ]
     if len(points) < len(report.models):
         return []
-    what = "Accuracy" if report.labelled else f"Agreement with {report.models[0].model}"
-    return [f"<h2>{escape(what)} against size and latency</h2>", pareto_plot(points)]
+    what = "accuracy" if report.labelled else f"agreement with {report.models[0].model}"
+    return [f"<h2>{escape(what[0].upper() + what[1:])} against size and latency</h2>", pareto_plot(points, what)]
 
 
 def pair_part(pair: Pair, first: str) -> str:

@@ -31,10 +31,10 @@ class Bar:
 
 @dataclass
 class Point:
-    """A model of a Pareto plot: its accuracy (a share), size and latency; chosen: the one that was taken."""
+    """A model of a Pareto plot: its score (larger is better), size and latency; chosen: the one that was taken."""
 
     label: str
-    accuracy: float
+    score: float
     octets: int
     ms: float | None = None
     chosen: bool = False
@@ -216,24 +216,25 @@ def interval_plot(rows: Sequence[tuple[str, float, float, float]], label: str) -
     return svg(MEDIUM, height, label, "small", parts)
 
 
-def pareto_plot(points: Sequence[Point]) -> str:
-    """Accuracy against size and, where every point has one, latency. The line joins the best ones."""
-    parts = [pareto_panel(points, lambda p: p.octets / 1e6, "MB", "accuracy against size")]
+def pareto_plot(points: Sequence[Point], measure: str = "accuracy", unit: str = "%") -> str:
+    """Scores against size and, where every point has one, latency. The line joins the best ones."""
+    parts = [pareto_panel(points, lambda p: p.octets / 1e6, "size, MB", measure, unit)]
     if points and all(p.ms is not None for p in points):
-        parts.append(pareto_panel(points, lambda p: float(p.ms or 0), "ms", "accuracy against latency"))
+        parts.append(pareto_panel(points, lambda p: float(p.ms or 0), "latency, ms", measure, unit))
     return f'<div class="grid pair">{"".join(parts)}</div>'
 
 
-def pareto_panel(points: Sequence[Point], cost: Callable[[Point], float], unit: str, title: str) -> str:
+def pareto_panel(points: Sequence[Point], cost: Callable[[Point], float], costs: str, measure: str, unit: str) -> str:
     width, height, left, foot = MEDIUM, 300, 54, 40
     right, top = width - 14, 14
-    values = [100 * p.accuracy for p in points]
-    spread = max(max(values, default=1.0) - min(values, default=0.0), 1.0)
+    values = [p.score for p in points]
+    spread = max(values, default=1.0) - min(values, default=0.0)
+    spread = max(spread, 1.0) if unit == "%" else spread or abs(max(values, default=1.0)) or 1.0
     lo, hi = min(values, default=0.0) - 0.12 * spread, max(values, default=1.0) + 0.12 * spread
     most = 1.08 * max((cost(p) for p in points), default=1.0) or 1.0
 
     def at(p: Point) -> tuple[float, float]:
-        y = top + (height - foot - top) * (1 - (100 * p.accuracy - lo) / (hi - lo))
+        y = top + (height - foot - top) * (1 - (p.score - lo) / (hi - lo))
         return left + (right - left) * cost(p) / most, y
 
     parts = []
@@ -244,8 +245,8 @@ def pareto_panel(points: Sequence[Point], cost: Callable[[Point], float], unit: 
         x = left + (right - left) * value / most
         parts += [line(x, height - foot, x, height - foot + 4, "edge"), word(x, height - foot + 17, figure(value))]
     parts.append(line(left, height - foot, right, height - foot, "edge"))
-    parts.append(word((left + right) / 2, height - 4, f"{title.rsplit(' ', 1)[-1]}, {unit}"))
-    parts.append(word(4, top - 2, "%", "start"))
+    parts.append(word((left + right) / 2, height - 4, costs))
+    parts.append(word(4, top - 2, unit, "start"))
     best = frontier(points, cost)
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(p) for p in best))
     parts.append(f'<polyline points="{path}" style="fill:none;stroke:{ONE};stroke-opacity:.5;stroke-width:2"/>')
@@ -256,12 +257,13 @@ def pareto_panel(points: Sequence[Point], cost: Callable[[Point], float], unit: 
     for p in sorted(points, key=lambda p: not p.chosen):
         x, y = at(p)
         inside = GOOD if p.chosen else ONE if p in best else "var(--paper)"
-        tip = f"{p.label}: {100 * p.accuracy:.2f} %, {p.octets:,} bytes" + ("" if p.ms is None else f", {p.ms:.3f} ms")
+        tip = f"{p.label}: {p.score:.4g} {unit}, {p.octets:,} bytes" + ("" if p.ms is None else f", {p.ms:.3f} ms")
         ring = GOOD if p.chosen else ONE
         look = f"fill:{inside};stroke:{ring};stroke-width:2"
         parts.append(f"<g><title>{escape(tip)}</title>")
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" style="{look}"/></g>')
         parts.append(placed(p.label, x, y, taken, (2, top, right + 10, height - foot - 2)))
+    title = f"{measure} against {costs.split(',')[0]}"
     drawn = svg(width, height, title, "small", parts)
     return f"<section><figure>{drawn}<figcaption><b>{escape(title)}</b></figcaption></figure></section>"
 
@@ -269,8 +271,8 @@ def pareto_panel(points: Sequence[Point], cost: Callable[[Point], float], unit: 
 def frontier(points: Sequence[Point], cost: Callable[[Point], float]) -> list[Point]:
     """Those that no other point beats: the cheapest first, each later one more accurate."""
     found: list[Point] = []
-    for p in sorted(points, key=lambda p: (cost(p), -p.accuracy)):
-        if not found or p.accuracy > found[-1].accuracy:
+    for p in sorted(points, key=lambda p: (cost(p), -p.score)):
+        if not found or p.score > found[-1].score:
             found.append(p)
     return found
 

@@ -21,7 +21,7 @@ def quantize_page(report: QuantizeReport, float_model: Any, checked: VerifyRepor
         (str(integers), "nodes on integers"),
         (str(len(report.float_layers)), "nodes stay float"),
     ]
-    options = ", ".join(f"{k} {v}" for k, v in report.options.items() if v not in (None, False, 0, "", (), []))
+    options = ", ".join(f"{k} {v}" for k, v in report.options.items() if v)
     lines = [f"From {name_of(float_model)}, calibrated on {report.samples} samples. {options}."]
     parts = []
     if checked is None:
