@@ -81,6 +81,9 @@ class Product : public Op {
       ctx.fail("inner sizes differ: the first input has %lld columns, the second %lld rows", (long long)k,
                (long long)kb);
     if (k / 4 >= INT32_MAX) ctx.fail("the inner size %lld is too large", (long long)k);
+    if (quantized_ && k > kLargestSum / std::max<int64_t>(1, reach(a_zp_) * reach(b_zp_)))
+      ctx.fail("a sum of %lld products may not fit int32; run this model with literal=True or with shorter inputs",
+               (long long)k);
     Shape y;
     if (!broadcast(lead_of(a), lead_of(b), y)) ctx.fail("the batch axes of the inputs do not broadcast");
     if (y.rank + 2 > kMaxRank) ctx.fail("the result would have too many axes");
@@ -126,6 +129,10 @@ class Product : public Op {
   int64_t macs(const View* in, const View* out) const override { return out[0].elements() * in[0].shape[-1]; }
 
  private:
+  static constexpr int64_t kLargestSum = INT32_MAX;
+  // The largest magnitude of a u8 number less its zero point.
+  static int64_t reach(int32_t zp) { return std::max(zp, 255 - zp); }
+
   // Offsets of one worker's scratch.
   struct Work {
     GemmS8Packed layout;

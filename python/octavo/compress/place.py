@@ -170,6 +170,8 @@ def place(graph: Graph, exclude: Collection[str] = (), op_types: Collection[str]
                 done.nodes.append(node)
                 write(node, out)
             continue
+        if why is None and is_elementwise(graph, node) and not is_movement(graph, node) and out not in useful:
+            why = "its result is read in float"
         if why is not None:
             done.float_nodes.append((node, why))
             continue
@@ -210,9 +212,17 @@ def read_as_integers(
     for node in reversed(graph.nodes):
         if node.domain != "" or id(node) in shapes or refusal(graph, node, exclude, op_types) is not None:
             continue
-        if not is_movement(graph, node) or any(out in found for out in node.outputs):
+        if not is_elementwise(graph, node) or any(out in found for out in node.outputs):
             found.update(activations(graph, node))
     return found
+
+
+def is_elementwise(graph: Graph, node: Node) -> bool:
+    """Whether eight bits gain nothing by the node itself, only by what reads its result in eight bits.
+
+    An addition before a normalization, a mask before a softmax, a function before the output are better float.
+    """
+    return node.op not in WEIGHTED and node.op not in POOLS
 
 
 def refusal(graph: Graph, node: Node, exclude: Collection[str], op_types: Collection[str] | None) -> str | None:

@@ -152,6 +152,8 @@ class Calibrated:
             method = METHODS[options.method]
             for name in [n for n in placement.tensors if n not in self.ranges]:
                 self.ranges[name] = (options.method, scheme.params(*method(self.histograms[name], scheme)))
+        shares = {out for node in self.graph.nodes if node.is_op("Softmax") for out in node.outputs}
+        self.ranges |= {name: ("softmax", scheme.params(0.0, 1.0)) for name in placement.tensors if name in shares}
 
 
 def start(

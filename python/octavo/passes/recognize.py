@@ -193,13 +193,16 @@ def gemm(graph: Graph, uses: Uses, node: Node) -> None:
 
 
 def matmul(graph: Graph, uses: Uses, node: Node, a: Operand) -> None:
-    """Dequantize(a), Dequantize(b) -> MatMul -> Quantize  =>  QMatMul"""
+    """Dequantize(a), Dequantize(b) -> MatMul -> Quantize  =>  QMatMul
+
+    Where the length of the sums is known at run time only (a softmax's over a sentence), QMatMul checks it then.
+    """
     b = need(graph, uses, node.inputs[1], dynamic=False)
     ra, rb, shape = graph.rank(node.inputs[0]), graph.rank(node.inputs[1]), graph.shape(node.inputs[0])
     if ra is None or rb is None or ra < 2 or rb < 2 or shape is None:
         raise NoMatch
-    if not isinstance(shape[-1], int) or shape[-1] * 255 * 255 >= 2**31:
-        raise NoMatch("the length of its sums is not known to fit int32")
+    if isinstance(shape[-1], int) and shape[-1] * reach(a) * reach(b) >= 2**31:
+        raise NoMatch("its sums may not fit int32")
     to = tail(graph, uses, node.outputs[0])
     with np.errstate(all="ignore"):
         m = np.float32(a.scale * b.scale)
@@ -215,6 +218,11 @@ def matmul(graph: Graph, uses: Uses, node: Node, a: Operand) -> None:
         "QMatMul", [a.q, operand_name(graph, b), const], np.float32 if to is None else np.uint8, result, attrs, out
     )
     patch.apply(*(to.nodes if to else []))
+
+
+def reach(x: Operand) -> int:
+    """The largest magnitude of a u8 number less its zero point."""
+    return max(x.zp, 255 - x.zp)
 
 
 def add(graph: Graph, uses: Uses, node: Node) -> None:
