@@ -21,7 +21,9 @@ from octavo.cli.arguments import (
 CHECKED = 16  # calibration samples that the page compares the models on
 
 if TYPE_CHECKING:
-    from octavo.compress.record import QuantizeReport
+    from octavo.compress.record import BudgetReport, QuantizeReport
+
+SHOWN = 10  # layers that a budget stopped
 
 
 def add_quantize(commands: Any) -> None:
@@ -65,10 +67,30 @@ def add_quantize(commands: Any) -> None:
     )
     command.add_argument("--format", choices=("qdq", "qoperator"), default="qdq", help="how the file spells integers")
     command.add_argument("--op-type", action="append", metavar="OP", help="quantize only these operators")
+    add_budget(command)
     command.add_argument("--opset", type=positive, default=21, metavar="N")
     add_pictures(command)
     add_html(command)
     add_json(command)
+
+
+def add_budget(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("accuracy budget")
+    group.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="the smallest mix of 4-bit, 8-bit and float layers that loses no more, by agreement with the float model",
+    )
+    group.add_argument(
+        "--labels",
+        nargs="?",
+        const=True,
+        metavar="FILE.csv|NAME",
+        help="count %% right instead: columns file,label or label; an array in the .npz; alone: those beside the data",
+    )
+    group.add_argument("--label-offset", type=int, default=0, metavar="K", help="the output's element for label 0")
+    group.add_argument("--tune-data", metavar="FOLDER|FILE.npz", help="keep the budget on this, not on --calibration")
 
 
 def quantize_command(options: argparse.Namespace) -> int:
@@ -98,6 +120,10 @@ def quantize_command(options: argparse.Namespace) -> int:
         format=options.format,
         op_types=options.op_type,
         opset=options.opset,
+        max_drop=options.max_drop,
+        labels=options.labels,
+        label_offset=options.label_offset,
+        tune_data=options.tune_data,
         limit=options.limit,
         images=picture_options(options),
         progress=show_progress if sys.stderr.isatty() else silent,
@@ -157,5 +183,30 @@ def quantize_text(report: QuantizeReport) -> str:
         *(f"  weights of {count} nodes: {kind}" for kind, count in kinds.most_common()),
         *(f"  float: {layer.name} ({layer.op}): {layer.reason}" for layer in report.float_layers),
         *(f"  note: {name}: {note}" for name, note in report.notes),
+        *([] if report.budget is None else budget_text(report.budget)),
     ]
     return "\n".join(lines)
+
+
+def budget_text(budget: BudgetReport) -> list[str]:
+    from octavo.report.table import table
+
+    chosen = budget.points[budget.chosen]
+    rows = [
+        [
+            ("* " if p is chosen else "") + p.name,
+            f"{p.score:.2f}",
+            f"{p.drop:.2f}",
+            f"{p.bytes:,}",
+            "yes" if p.met else "no",
+        ]
+        for p in budget.points
+    ]
+    lines = [
+        "",
+        f"Budget: {budget.max_drop:g} points of {budget.measure}; {budget.rows} rows",
+        table(["mix tried", budget.measure, "drop", "bytes", "kept"], rows, left=("mix tried",)),
+    ]
+    if budget.stops:
+        lines.append("Kept from fewer bits, the most sensitive first: " + ", ".join(budget.stops[:SHOWN]))
+    return [*lines, *budget.notes]

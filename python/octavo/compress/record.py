@@ -43,6 +43,57 @@ class Result:
 
 
 @dataclass
+class Sensitivity:
+    """What quantizing one layer alone, to so many bits, does to the outputs. noise: its power against the signal's;
+    sqnr: the same in decibels; bytes: of the layer's weights then."""
+
+    layer: str
+    op: str
+    bits: int | str
+    noise: float
+    sqnr: float
+    bytes: int
+
+
+@dataclass
+class BudgetPoint:
+    """A mix that was tried. score, drop: in points; met: within the budget; layer_bits: what it is made with."""
+
+    name: str
+    score: float
+    drop: float
+    bytes: int
+    met: bool
+    layer_bits: dict[str, int | str] = field(default_factory=dict)
+
+
+@dataclass
+class BudgetReport:
+    """How the accuracy budget was kept.
+
+    measure: "metric", "accuracy" or "agreement"; float_score: the float model's; rows: that were judged.
+    points: what was tried, in order, the float model first; chosen: the number of the one that became the result.
+    stops: layers that the budget kept from the fewest bits of the mix, the most sensitive first.
+    """
+
+    max_drop: float
+    measure: str
+    prefer: str
+    float_score: float
+    rows: int
+    sensitivities: list[Sensitivity]
+    points: list[BudgetPoint]
+    chosen: int = 0
+    stops: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        parts = ("sensitivities", "points")
+        return {k: [dict(vars(e)) for e in v] if k in parts else v for k, v in vars(self).items()}
+
+
+@dataclass
 class QuantizeReport:
     """What quantize() did. model: the onnx.ModelProto; path: where it was written, if anywhere."""
 
@@ -54,6 +105,7 @@ class QuantizeReport:
     bytes_before: int
     bytes_after: int
     options: dict[str, Any] = field(default_factory=dict)
+    budget: BudgetReport | None = None
 
     @property
     def float_layers(self) -> list[LayerReport]:
@@ -69,6 +121,7 @@ class QuantizeReport:
             "options": self.options,
             "layers": [vars(layer) for layer in self.layers],
             "notes": [list(note) for note in self.notes],
+            "budget": None if self.budget is None else self.budget.as_dict(),
         }
 
 

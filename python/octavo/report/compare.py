@@ -12,12 +12,12 @@ import numpy as np
 
 from octavo.compress.calibrate import Progress, silent
 from octavo.compress.data import Calibration, Feeds
+from octavo.compress.labels import class_rows, numeric, read_labels
 from octavo.engine import BoundRun, Session
 from octavo.errors import InvalidArgument, Unsupported
 from octavo.feeds import TensorInfo, did_you_mean, quoted
 from octavo.images import ImageOptions
 from octavo.report.bench import batch_of, latency, time_interleaved
-from octavo.report.labels import read_labels
 from octavo.report.paired import paired_interval
 from octavo.report.table import size, table
 from octavo.report.verify import Distance, finite
@@ -120,8 +120,8 @@ def compare(
     a, b, others: paths (ONNX or ``.octavo``), bytes or onnx.ModelProto with the same inputs.
     data: as :class:`octavo.compress.data.Calibration` takes it; skip: samples at its start that are left out, such as
         those that calibrated; limit: at most so many after them.
-    labels: true classes, one a sample (:func:`octavo.report.labels.read_labels`). label_offset: the element of output 1
-        that stands for label 0. Without labels models are judged by how often they agree.
+    labels: true classes, one a sample (:func:`octavo.compress.labels.read_labels`). label_offset: the element of output
+        1 that stands for label 0. Without labels models are judged by how often they agree.
     classes: an output 1 of [N, C] (axes of 1 aside, C of 2 or more) is taken for rows of classes; False: it is none,
         but an embedding, say.
     metric: called with a Session of each model; what it returns is reported beside the rest.
@@ -337,17 +337,6 @@ def shared(first: list[str], other: list[str], first_name: str, name: str) -> di
             f"'{first_name}' and '{name}' have no output in common: {quoted(first)} and {quoted(other)}"
         )
     return found
-
-
-def numeric(array: Any) -> bool:
-    return isinstance(array, np.ndarray) and array.dtype.kind in "fiub"
-
-
-def class_rows(y: Any) -> np.ndarray | None:
-    """[N, C] of an output [N, C] with axes of 1 beside; None for anything else."""
-    if not numeric(y) or y.ndim < 2 or sum(d != 1 for d in y.shape[1:]) != 1 or y.size == 0:
-        return None
-    return np.asarray(y.reshape(y.shape[0], -1))
 
 
 def check_classes(truth: np.ndarray, rows: list[Any], names: list[str], offset: int) -> None:

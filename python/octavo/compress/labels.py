@@ -1,4 +1,4 @@
-"""The true class of each sample: an array, a CSV file beside the pictures, or an array in the data's .npz file."""
+"""Rows of classes: those a model gives, and the true ones, from an array, a CSV file or the data's .npz file."""
 
 from __future__ import annotations
 
@@ -96,3 +96,14 @@ def of_picture(file: Path, folder: Path, by_file: dict[str, int], path: Path) ->
         if name in by_file:
             return by_file[name]
     raise InvalidArgument(f"'{path}' has no line for the picture '{names[0]}' (columns: file, label)")
+
+
+def numeric(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind in "fiub"
+
+
+def class_rows(y: Any) -> np.ndarray | None:
+    """[N, C] of an output [N, C] with axes of 1 beside; None for anything else."""
+    if not numeric(y) or y.ndim < 2 or sum(d != 1 for d in y.shape[1:]) != 1 or y.size == 0:
+        return None
+    return np.asarray(y.reshape(y.shape[0], -1))

@@ -1,0 +1,75 @@
+"""What static quantization is held to: an accuracy budget, and no layer slower than in float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from octavo.compress.budget import Bits, reasons, search
+from octavo.compress.calibrate import Progress
+from octavo.compress.data import Calibration
+from octavo.compress.judge import Judge, Metric
+from octavo.compress.labels import read_labels
+from octavo.compress.options import Options
+from octavo.compress.record import BudgetReport, Result
+from octavo.compress.static import Calibrated
+from octavo.engine import Session
+from octavo.errors import InvalidArgument
+from octavo.images import ImageOptions
+from octavo.onnx_export import export_model
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The arguments of quantize() of the same names."""
+
+    max_drop: float | None = None
+    metric: Metric | None = None
+    labels: Any = None
+    label_offset: int = 0
+    tune_data: Any = None
+    prefer: str = "size"
+    mix: tuple[Bits, ...] | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """Names of the arguments that are not what they are when left out."""
+        values = {n: (getattr(self, n), f.default) for n, f in type(self).__dataclass_fields__.items()}
+        return [n for n, (v, d) in values.items() if v is not d and not (isinstance(v, (str, int)) and v == d)]
+
+    def check(self, mode: str) -> None:
+        """Raises InvalidArgument for arguments that say nothing without another one."""
+        if mode != "static" and self.given:
+            raise InvalidArgument(f"{self.given[0]} is for mode='static'")
+        if self.max_drop is None and self.given:
+            raise InvalidArgument(f"{self.given[0]} goes with max_drop, the accuracy budget")
+
+
+def reach(
+    work: Calibrated,
+    options: Options,
+    goal: Goal,
+    calibration: Any,
+    *,
+    limit: int | None,
+    images: ImageOptions | None,
+    progress: Progress,
+) -> tuple[Result, Options, BudgetReport | None]:
+    """Quantizes as the goal demands; the options that did it and the account. Raises what budget.search raises."""
+    if goal.max_drop is None:
+        return work.quantize(options), options, None
+    exact = Session(export_model(work.graph))
+    data, source = work.data, calibration
+    if goal.tune_data is not None:
+        data, source = Calibration(goal.tune_data, exact.get_inputs(), images=images, limit=limit), goal.tune_data
+    labels = None
+    if goal.labels is not None and goal.labels is not False:
+        labels = read_labels(None if goal.labels is True else goal.labels, source)
+        if labels is None:
+            raise InvalidArgument(
+                "labels=True takes those of the data, an .npz with 'labels' or a folder with labels.csv"
+            )
+        labels = labels[: limit or None]
+    judge = Judge(exact, data, goal.metric, labels, goal.label_offset)
+    chosen, report = search(work, options, judge, goal.max_drop, prefer=goal.prefer, mix=goal.mix, progress=progress)
+    return work.quantize(chosen, reasons(report)), chosen, report
