@@ -29,8 +29,7 @@ DwconvS8Weights depthwise_weights(const QConvParams& p) {
 
 class QConvDepthwise : public Op {
  public:
-  QConvDepthwise(const BindContext& ctx, const QConvParams& p)
-      : p_(p), isa_(ctx.isa), packed_(ctx.isa, depthwise_weights(p)) {}
+  QConvDepthwise(const BindContext& ctx, const QConvParams& p) : p_(p), packed_(ctx.isa, depthwise_weights(p)) {}
 
   void infer(InferContext& ctx) const override { infer_qconv(p_, ctx); }
 
@@ -94,11 +93,10 @@ class QConvDepthwise : public Op {
     }
     job.table = e.table;
     job.offsets = reinterpret_cast<int64_t*>(ctx.scratch);
-    dwconv_s8(ctx.pool, isa_, job);
+    dwconv_s8(ctx.pool, job);
   }
 
   QConvParams p_;
-  Isa isa_;
   DwconvS8Packed packed_;
 };
 

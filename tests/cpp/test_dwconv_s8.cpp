@@ -122,7 +122,7 @@ std::vector<uint8_t> actual(const Layer& l, const Data& d, std::vector<uint8_t> 
   if (l.table) job.table = d.table.data();
   job.offsets = offsets.data();
   Region pool(threads);
-  dwconv_s8(pool, isa, job);
+  dwconv_s8(pool, job);
   return out;
 }
 
@@ -160,6 +160,13 @@ int main() {
       for (int64_t h = 3; h <= 6; h++)
         compare({2, h, w, c, 3, 3, 1, 1, 1, 1, false, h == 5, false, w % 2 == 0, h == 4, w % 4 == 3, w % 5 == 3});
   compare({1, 4, 1100, 16, 3, 3, 1, 1, 1, 1, false, false, false, true, false, 0, 0});
+  // Tall and narrow: rows and columns exchanged, longer than one piece too; not where weights lie beyond s8.
+  for (int64_t c : {2, 8, 20, 24, 64, 70, 130})
+    for (int64_t w = 3; w <= 12; w++) {
+      const int64_t h = 2 * w + rng.between(-2, 9);
+      compare({2, h, w, c, 3, 3, 1, 1, 1, 1, c == 70, c == 20, false, false, w == 9, w % 3 * 4, w % 2 * 5, 60});
+    }
+  compare({1, 1100, 5, 20, 3, 3, 1, 1, 1, 1, false, false, false, false, false, 0, 0});
   // 5 x 5: every channel tail, and widths around the four outputs of a step and the turns of its ring.
   for (int64_t c = 2; c <= 130; c += c < 70 ? 3 : 7)
     for (int64_t stride = 1; stride <= 2; stride++) {

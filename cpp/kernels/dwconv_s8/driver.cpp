@@ -4,12 +4,12 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "kernels/lut_s8/lut_s8.h"
 #include "kernels/registry.h"
 
 namespace octavo {
 namespace {
 
+constexpr int64_t kNarrow = 8;       // rows of at most so many outputs
 constexpr int64_t kColumns = 512;    // a row is cut into pieces of this many outputs (even)
 constexpr int64_t kChunksPerUs = 2;  // work of a chunk: half a microsecond
 
@@ -61,6 +61,9 @@ const char* kind_name(DwconvS8Kind kind) {
 
 DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
     : kernel_(static_cast<const DwconvS8*>(find_kernel(w.multiplier ? "dwconv_s8_fixed" : "dwconv_s8", isa))),
+      adder_(w.multiplier ? nullptr : &eltwise_s8(isa)),
+      fixed_adder_(w.multiplier ? &eltwise_fixed(isa) : nullptr),
+      lut_(&lut_s8(isa)),
       shape_(w),
       kind_(DwconvS8Kind::general),
       fixed_(w.multiplier != nullptr) {
@@ -97,6 +100,8 @@ DwconvS8Packed::DwconvS8Packed(Isa isa, const DwconvS8Weights& w)
     dense_.block.weights = bytes, dense_.block.side = side;
     bytes += 24 * size_t(dense_.block.width), side += size_t(dense_.block.width);
   }
+  const auto square_two = [](const Block& b) { return b.kind == DwconvS8Kind::s1_two_rows; };
+  if (std::all_of(blocks_.begin(), blocks_.end(), square_two)) turned_ = bytes, bytes *= 2;
   weights_ = Buffer(bytes, true);
   bias_ = Buffer(side * sizeof(int32_t), true);
   m_ = Buffer(side * sizeof(float), true);
@@ -157,7 +162,6 @@ void DwconvS8Packed::find_taps(const DwconvS8Weights& w) {
 void DwconvS8Packed::pack_block(const DwconvS8Weights& w, const Block& b) {
   int8_t* to = weights_.as<int8_t>() + b.weights;
   const int32_t lanes = b.width / 4;
-  const bool wide = b.kind == DwconvS8Kind::s1_wide || b.kind == DwconvS8Kind::s2_wide;
   for (int32_t k = 0; k < 4; k++)
     for (int32_t l = 0; l < lanes; l++) {
       const int32_t in_block = l / 4 * 16 + 4 * k + l % 4;
@@ -189,14 +193,20 @@ void DwconvS8Packed::pack_block(const DwconvS8Weights& w, const Block& b) {
           }
         continue;
       }
-      for (int column = 0; column < 3; column++)
-        for (int second = 0; second < 2; second++)
-          for (int row = 0; row < 3; row++) {
-            const int32_t v = weight_at(w, c, row * 3 + column);
-            to[((k * 3 + column) * 2 + second) * b.width + l * 4 + row + (wide ? 0 : second)] =
-                int8_t(wide ? part_at(v, second) : v);
-          }
+      pack_3x3(w, c, to + k * 6 * b.width + l * 4, b, false);
+      if (turns()) pack_3x3(w, c, to + turned_ + k * 6 * b.width + l * 4, b, true);
     }
+}
+
+// A channel's weights in a dword of each vector; turned: rows are columns.
+void DwconvS8Packed::pack_3x3(const DwconvS8Weights& w, int64_t channel, int8_t* to, const Block& b, bool turned) {
+  const bool wide = b.kind == DwconvS8Kind::s1_wide || b.kind == DwconvS8Kind::s2_wide;
+  for (int column = 0; column < 3; column++)
+    for (int second = 0; second < 2; second++)
+      for (int row = 0; row < 3; row++) {
+        const int32_t v = weight_at(w, channel, turned ? column * 3 + row : row * 3 + column);
+        to[(column * 2 + second) * b.width + row + (wide ? 0 : second)] = int8_t(wide ? part_at(v, second) : v);
+      }
 }
 
 std::string DwconvS8Packed::name() const {
@@ -204,13 +214,6 @@ std::string DwconvS8Packed::name() const {
 }
 
 namespace {
-
-// What second passes over the output need.
-struct Second {
-  const EltwiseS8* eltwise;
-  const EltwiseFixed* fixed;
-  const LutS8& lut;
-};
 
 // `columns` outputs of dense pixels in blocks of several; `r` stands at the first.
 void run_dense(const DwconvS8Packed& p, DwconvS8Row r, int64_t rows, int64_t columns) {
@@ -235,8 +238,8 @@ bool runs_dense(const DwconvS8Job& j) {
 }
 
 // Blocks [first, last) of output rows [y, y + rows), columns [x, x + columns).
-void run_piece(const DwconvS8Job& j, const Second& second, int64_t image, int64_t y, int64_t rows, int64_t x,
-               int64_t columns, size_t first, size_t last, bool blocks_of_pixels) {
+void run_piece(const DwconvS8Job& j, bool turned, int64_t image, int64_t y, int64_t rows, int64_t x, int64_t columns,
+               size_t first, size_t last, bool blocks_of_pixels) {
   const DwconvS8Packed& p = *j.b;
   const DwconvS8Weights& s = p.shape();
   const int64_t element = s.out_f32 ? 4 : 1;
@@ -257,7 +260,7 @@ void run_piece(const DwconvS8Job& j, const Second& second, int64_t image, int64_
     const DwconvS8Packed::Block& b = p.blocks()[i];
     r.x = in + b.first;
     r.channels = b.channels;
-    r.w = p.weights(b), r.bias = p.bias(b), r.m = p.m(b);
+    r.w = turned ? p.turned_weights(b) : p.weights(b), r.bias = p.bias(b), r.m = p.m(b);
     if (p.fixed()) r.multiplier = p.multiplier(b), r.shift = p.shift(b);
     r.y = static_cast<uint8_t*>(j.y) + (out + b.first) * element;
     if (b.kind == DwconvS8Kind::s1_two_rows) {
@@ -281,20 +284,38 @@ void run_piece(const DwconvS8Job& j, const Second& second, int64_t image, int64_
     if (j.z) {
       const uint8_t* z = j.z + image * j.z_image + (y + k) * j.z_row + x * j.z_pixel + c0;
       if (p.fixed())
-        second.fixed->add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, n, width, j.add_fixed);
+        p.fixed_adder().add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, n, width, j.add_fixed);
       else
-        second.eltwise->add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, n, width, j.add);
+        p.adder().add(to, j.y_pixel, to, j.y_pixel, z, j.z_pixel, n, width, j.add);
     }
-    if (j.table) second.lut.bytes(to, j.y_pixel, to, j.y_pixel, n, width, j.table);
+    if (j.table) p.lut().bytes(to, j.y_pixel, to, j.y_pixel, n, width, j.table);
   }
+}
+
+// Rows of a few outputs are over before they are quick: an image with its rows and columns exchanged has long ones.
+void run_turned(Region& pool, DwconvS8Job j) {
+  std::swap(j.height, j.width), std::swap(j.x_row, j.x_pixel), std::swap(j.y_row, j.y_pixel);
+  const DwconvS8Packed& p = *j.b;
+  const int64_t pairs = (j.width + 1) / 2, macs = j.images * j.height * j.width * p.shape().channels * 9;
+  const int64_t most = (j.width + kColumns - 1) / kColumns;
+  const int64_t chunks = std::max(most, std::min(pairs, pool.chunks_for(macs, p.macs_per_us() / kChunksPerUs)));
+  pool.parallel_for(chunks, [&](int64_t chunk, int) {
+    const int64_t first = 2 * (pairs * chunk / chunks), last = std::min(j.width, 2 * (pairs * (chunk + 1) / chunks));
+    for (int64_t image = 0; image < j.images; image++)
+      for (int64_t y = 0; y < j.height; y += 2)
+        run_piece(j, true, image, y, std::min<int64_t>(2, j.height - y), first, last - first, 0, p.blocks().size(),
+                  false);
+  });
 }
 
 }  // namespace
 
-void dwconv_s8(Region& pool, Isa isa, const DwconvS8Job& job) {
+void dwconv_s8(Region& pool, const DwconvS8Job& job) {
   const DwconvS8Packed& p = *job.b;
-  const Second second = {p.fixed() ? nullptr : &eltwise_s8(isa), p.fixed() ? &eltwise_fixed(isa) : nullptr,
-                         lut_s8(isa)};
+  if (p.turns() && job.width <= kNarrow && job.height >= 2 * job.width && !job.z && !job.table && !runs_dense(job)) {
+    run_turned(pool, job);
+    return;
+  }
   for (size_t t = 0; t < p.taps().size(); t++)
     job.offsets[t] = p.taps()[t].row * job.x_row + p.taps()[t].column * job.x_pixel;
   const bool blocks_of_pixels = runs_dense(job);
@@ -311,7 +332,7 @@ void dwconv_s8(Region& pool, Isa isa, const DwconvS8Job& job) {
     while (u < end) {
       const int64_t line = u / blocks, first = u % blocks, last = std::min(blocks, first + end - u);
       const int64_t piece = line % pieces, y = line / pieces % row_units * step, image = line / pieces / row_units;
-      run_piece(job, second, image, y, std::min(step, job.height - y), piece * kColumns,
+      run_piece(job, false, image, y, std::min(step, job.height - y), piece * kColumns,
                 std::min(kColumns, job.width - piece * kColumns), size_t(first), size_t(last), blocks_of_pixels);
       u += last - first;
     }

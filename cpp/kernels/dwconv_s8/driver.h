@@ -11,6 +11,7 @@
 #include "kernels/dwconv_s8/dwconv_s8.h"
 #include "kernels/eltwise_fixed/eltwise_fixed.h"
 #include "kernels/eltwise_s8/eltwise_s8.h"
+#include "kernels/lut_s8/lut_s8.h"
 
 namespace octavo {
 
@@ -54,9 +55,16 @@ class DwconvS8Packed {
   const Dense* dense() const { return dense_.block.row ? &dense_ : nullptr; }
   const std::vector<Tap>& taps() const { return taps_; }  // of general blocks; a multiple of four
   const int8_t* weights(const Block& b) const { return weights_.as<int8_t>() + b.weights; }
+  // The same for a kernel with its rows and columns exchanged, for images that are tall and narrow; where turns().
+  const int8_t* turned_weights(const Block& b) const { return weights(b) + turned_; }
+  bool turns() const { return turned_ != 0; }
   const int32_t* bias(const Block& b) const { return bias_.as<int32_t>() + b.side; }
   const float* m(const Block& b) const { return m_.as<float>() + b.side; }
   bool fixed() const { return fixed_; }
+  // For second passes over the outputs.
+  const EltwiseS8& adder() const { return *adder_; }
+  const EltwiseFixed& fixed_adder() const { return *fixed_adder_; }
+  const LutS8& lut() const { return *lut_; }
   const int32_t* multiplier(const Block& b) const { return m_.as<int32_t>() + b.side; }
   const int32_t* shift(const Block& b) const { return shift_.as<int32_t>() + b.side; }
   int64_t macs_per_us() const { return kernel_->macs_per_us; }
@@ -70,12 +78,17 @@ class DwconvS8Packed {
   DwconvS8::RowFn row_fn(DwconvS8Kind kind, const DwconvS8Weights& w, const Block& b, bool partial) const;
   void find_dense(const DwconvS8Weights& w);
   void pack_block(const DwconvS8Weights& w, const Block& b);
+  void pack_3x3(const DwconvS8Weights& w, int64_t channel, int8_t* to, const Block& b, bool turned);
 
   const DwconvS8* kernel_;
+  const EltwiseS8* adder_;
+  const EltwiseFixed* fixed_adder_;
+  const LutS8* lut_;
   DwconvS8Weights shape_;
   DwconvS8Kind kind_;  // of blocks whose weights are all s8
   std::vector<Block> blocks_;
   Dense dense_ = {};
+  size_t turned_ = 0;
   std::vector<Tap> taps_;
   std::vector<int32_t> part_of_;  // which s8 part of a weight each tap multiplies
   bool fixed_;
@@ -100,6 +113,6 @@ struct DwconvS8Job {
 };
 
 // Runs the job over the pool.
-void dwconv_s8(Region& pool, Isa isa, const DwconvS8Job& job);
+void dwconv_s8(Region& pool, const DwconvS8Job& job);
 
 }  // namespace octavo
