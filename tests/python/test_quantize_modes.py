@@ -183,7 +183,8 @@ def test_calibration_makes_few_bits_better() -> None:
         report = octavo.quantize(net, calibration, mode="weight_only", weight_bits=4, **options)
         return sqnr(want, results(here(report.model), fresh))
 
-    assert quality(feeds(32)) > quality(None) + 0.5
+    for options in ({}, {"block_size": 16}, {"block_size": 16, "weight_symmetric": False}, {"power_of_two": True}):
+        assert quality(feeds(32), **options) > quality(None, **options) + 0.5, options
     assert quality(feeds(4), rounding="nearest") == quality(None)
 
 

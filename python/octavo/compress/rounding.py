@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from octavo.compress.calibrate import Progress, silent, watch
 from octavo.compress.data import Calibration
+from octavo.compress.nearest import SHARES
 from octavo.compress.place import Placement
 from octavo.compress.scheme import QParams, WeightScheme
 from octavo.compress.write import Weights, channel_axis
@@ -27,7 +29,7 @@ SAMPLES = 64
 POSITIONS = 512  # of an image that are looked at
 WIDEST = 4096  # inputs of a layer: beyond it, its matrix of second moments would be too large
 DAMPING = 0.01
-SHARES = np.linspace(1.0, 0.5, 26)  # of a channel's range, tried for scales of few bits
+TERNARY_SHARES = np.linspace(1.3, 0.7, 25)  # of the magnitude that suits the weights alone
 
 
 class Through(Protocol):
@@ -124,43 +126,82 @@ def rounded(graph: Graph, m: Moments, old: Weights, scheme: WeightScheme) -> Wei
     rows = np.moveaxis(w, axis, 0).reshape(m.groups, -1, m.k).astype(np.float64)  # [groups, outputs, K]
     h = m.h + (DAMPING * np.einsum("gkk->gk", m.h).mean(1) + 1e-9)[:, None, None] * np.eye(m.k)
     params = old.params
-    if scheme.bits < 8 and scheme.symmetric and scheme.per_channel:
-        params = narrowed(rows, h, params, scheme)
-    shape = (m.groups, rows.shape[1]) if params.axis is not None else (1, 1)
-    scale = params.scale.astype(np.float64).reshape(shape)
-    zero = params.zero_point.astype(np.float64).reshape(shape)
+    parts = Parts(m, w, axis, params)
+    if scheme.bits in SHARES and (scheme.per_channel or params.block):
+        params = narrowed(parts, rows, h, params, scheme)
+    scale, zero = (parts.spread(a.astype(np.float64), rows.shape) for a in (params.scale, params.zero_point))
     q = solve(rows, h, scale, zero, scheme.limits)
     full = q.reshape(w.shape[axis], *(d for k, d in enumerate(w.shape) if k != axis))
     return Weights(np.ascontiguousarray(np.moveaxis(full, 0, axis)).astype(old.q.dtype), params)
 
 
 def solve(w: np.ndarray, h: np.ndarray, scale: np.ndarray, zero: np.ndarray, limits: tuple[int, int]) -> np.ndarray:
-    """Integers for w [G, O, K] that change w h w^T least, columns in order of falling weight in h."""
+    """Integers for w [G, O, K] that change w h w^T least, columns in order of falling weight in h.
+
+    scale, zero: of each weight, or shaped to be spread over w.
+    """
     k = w.shape[2]
     w, diagonal = w.copy(), np.einsum("gkk->gk", h)
     order = np.argsort(-diagonal.sum(0), kind="stable")
     h = h[:, order][:, :, order].copy()
     w = w[:, :, order]
+    scale, zero = (np.broadcast_to(a, w.shape)[:, :, order] for a in (scale, zero))
     upper = np.linalg.cholesky(np.linalg.inv(h)).transpose(0, 2, 1)
     q = np.empty_like(w)
     for j in range(k):
         column = w[:, :, j]
-        q[:, :, j] = np.clip(np.rint(column / scale) + zero, *limits)
-        off = (column - (q[:, :, j] - zero) * scale) / upper[:, None, j, j]
+        step, middle = scale[:, :, j], zero[:, :, j]
+        q[:, :, j] = np.clip(np.rint(column / step) + middle, *limits)
+        off = (column - (q[:, :, j] - middle) * step) / upper[:, None, j, j]
         w[:, :, j + 1 :] -= off[:, :, None] * upper[:, None, j, j + 1 :]
     back = np.empty_like(q)
     back[:, :, order] = q
     return back
 
 
-def narrowed(rows: np.ndarray, h: np.ndarray, params: QParams, scheme: WeightScheme) -> QParams:
-    """Scales of few bits: a channel may gain from clipping its largest weights. Judged by h's diagonal."""
-    importance = np.einsum("gkk->gk", h)[:, None, :]
-    full = params.scale.astype(np.float64).reshape(rows.shape[0], rows.shape[1], 1)
+class Parts:
+    """Rows [G, O, K] of weights by the scale they have: [G, O, blocks, weights of a block, kernel taps]."""
+
+    def __init__(self, m: Moments, w: np.ndarray, axis: int, params: QParams) -> None:
+        self.axis, self.shape = axis, params.scale.shape
+        taps = int(np.prod(w.shape[2:])) if m.conv else 1
+        outputs = w.shape[axis] // m.groups
+        if params.block:
+            self.shape5 = (m.groups, outputs, m.k // taps // params.block, params.block, taps)
+        else:
+            self.shape5 = (m.groups, outputs, 1, m.k, 1)
+        self.blocked = bool(params.block)
+
+    def of(self, scale: np.ndarray) -> np.ndarray:
+        """A parameter as the file has it, shaped to be spread over the parts."""
+        if self.blocked:
+            groups, outputs, blocks, _, taps = self.shape5
+            return np.moveaxis(scale, self.axis, 0).reshape(groups, outputs, blocks, 1, taps)
+        return scale.reshape(*self.shape5[:2], 1, 1, 1) if scale.size > 1 else scale.reshape(1, 1, 1, 1, 1)
+
+    def back(self, scale: np.ndarray) -> np.ndarray:
+        """The opposite of of()."""
+        if not self.blocked:
+            return scale.reshape(self.shape)
+        moved = [self.shape[self.axis], *(d for k, d in enumerate(self.shape) if k != self.axis)]
+        return np.ascontiguousarray(np.moveaxis(scale.reshape(moved), 0, self.axis))
+
+    def spread(self, scale: np.ndarray, rows: tuple[int, ...]) -> np.ndarray:
+        """A parameter for each weight of the rows."""
+        return np.broadcast_to(self.of(scale), self.shape5).reshape(rows)
+
+
+def narrowed(parts: Parts, rows: np.ndarray, h: np.ndarray, params: QParams, scheme: WeightScheme) -> QParams:
+    """Scales of few bits: a channel or block may gain from clipping its largest weights. Judged by h's diagonal."""
+    w = rows.reshape(parts.shape5)
+    importance = np.broadcast_to(np.einsum("gkk->gk", h)[:, None, :], rows.shape).reshape(parts.shape5)
+    full, zero = (parts.of(a.astype(np.float64)) for a in (params.scale, params.zero_point))
     best, least = full.copy(), np.full(full.shape, np.inf)
-    for share in SHARES:
+    for share in SHARES[scheme.bits] if scheme.levels == "uniform" else TERNARY_SHARES:
         scale = full * share
-        off = rows - np.clip(np.rint(rows / scale), *scheme.limits) * scale
-        error = (off * off * importance).sum(-1, keepdims=True)
+        off = w - (np.clip(np.rint(w / scale) + zero, *scheme.limits) - zero) * scale
+        error = (off * off * importance).sum(3, keepdims=True)
         best, least = np.where(error < least, scale, best), np.minimum(error, least)
-    return QParams(best.reshape(params.scale.shape).astype(np.float32), params.zero_point, params.axis)
+    if scheme.power_of_two:
+        best = np.exp2(np.rint(np.log2(best)))
+    return replace(params, scale=parts.back(best).astype(np.float32))

@@ -18,7 +18,6 @@ from octavo.compress.options import BLOCKS_OPSET, Options
 from octavo.compress.place import Placement
 from octavo.compress.record import LayerReport, Result
 from octavo.compress.rounding import adaptive_weights
-from octavo.compress.scheme import QParams
 from octavo.compress.write import Weights, Writer, channel_axis
 from octavo.engine import Session
 from octavo.errors import Unsupported
@@ -149,25 +148,22 @@ def nearest(t: Tensor, options: Options, clip: bool) -> Weights:
 def adapt(
     graph: Graph, session: Session, data: Calibration, tensors: list[Tensor], options: Options, progress: Progress
 ) -> None:
-    """Rounds so that layers change least on the calibration data: tensors of one layer each, without blocks."""
+    """Rounds so that layers change least on the calibration data: tensors of one layer each."""
     mine = {
         t.readers[0].outputs[0]: t
         for t in tensors
-        if len(t.readers) == 1 and t.readers[0].op != "Gather" and t.weights is not None and not t.weights.params.block
+        if len(t.readers) == 1 and t.readers[0].op != "Gather" and t.weights is not None
     }
     placement = Placement([t.readers[0] for t in mine.values()])
     weights = {out: t.weights for out, t in mine.items() if t.weights is not None}
-    unchanged: dict[str, QParams] = {t.readers[0].inputs[0]: Unchanged() for t in mine.values()}
+    unchanged = {t.readers[0].inputs[0]: Unchanged() for t in mine.values()}
     adaptive_weights(graph, placement, session, data, unchanged, weights, options.weight_scheme, progress)
     for out, t in mine.items():
         t.weights = weights[out]
 
 
-class Unchanged(QParams):
-    """Of an operand that stays float."""
-
-    def __init__(self) -> None:
-        super().__init__(np.ones((), np.float32), np.zeros((), np.int8))
+class Unchanged:
+    """Of operands that stay float."""
 
     def through(self, x: np.ndarray) -> np.ndarray:
         return x
