@@ -7,6 +7,8 @@ calibration data keeps its scale, any other one may grow only so far that it sti
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +24,7 @@ SAMPLES = 32
 ROUNDS = 40
 MARGIN = 1.1  # how far beyond what was seen a channel is kept from the clip
 LARGEST = 1e4  # no channel's scale changes by more
+SCALED = "octavo.scaled"  # the metadata that says which tensors are no longer the float model's, but scaled
 
 
 @dataclass
@@ -36,7 +39,10 @@ class Pair:
 
 
 def equalize(graph: Graph, session: Session, data: Calibration, progress: Progress = silent) -> int:
-    """Rescales weights and biases in place; the float model computes the same. Returns how many pairs there were."""
+    """Rescales weights and biases in place; the float model computes the same. Returns how many pairs there were.
+
+    graph.metadata[SCALED] holds, as JSON, the tensors whose values changed: name -> the divisor a channel (axis 1).
+    """
     pairs = find_pairs(graph)
     if not pairs:
         return 0
@@ -56,7 +62,22 @@ def equalize(graph: Graph, session: Session, data: Calibration, progress: Progre
         change = max(balance(graph, pair) for pair in pairs)
         if change < 1.001:
             break
+    scaled = json.loads(graph.metadata.get(SCALED, "{}"))
+    for pair in pairs:
+        divisors = [float(f"{f:.9g}") for f in pair.factor]
+        for name in dict.fromkeys((pair.first.outputs[0], pair.second.inputs[0])):
+            scaled[name] = divisors
+    graph.metadata[SCALED] = json.dumps(scaled)
     return len(pairs)
+
+
+def scaled_tensors(metadata: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """What equalize() left in a model's metadata: tensor -> divisors of its channels. Damaged entries are left out."""
+    try:
+        found = json.loads(metadata.get(SCALED, "{}"))
+        return {str(name): np.asarray(divisors, np.float32).reshape(-1) for name, divisors in found.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 def find_pairs(graph: Graph) -> list[Pair]:

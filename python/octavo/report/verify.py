@@ -26,7 +26,8 @@ from octavo.ir import Graph, Node
 from octavo.onnx_export import export_model
 from octavo.onnx_import import import_model
 from octavo.passes import CANONICAL
-from octavo.report.causes import Evidence, find_cause
+from octavo.passes.elementwise import clip_bounds
+from octavo.report.causes import Both, Evidence, find_cause, integer_range
 from octavo.report.table import table
 
 LIMIT = 32
@@ -66,16 +67,47 @@ def finite(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entries.items()}
 
 
+class ByChannel:
+    """Running sums of how far y is from x, a channel: axis 1 of images, the last one of anything else."""
+
+    def __init__(self) -> None:
+        self.xx: np.ndarray | None = None
+        self.off: np.ndarray | None = None
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        if x.ndim < 2 or x.shape != y.shape or not x.size:
+            return
+        axis = 1 if x.ndim in (3, 4) else x.ndim - 1
+        a, b = (np.moveaxis(v, axis, 0).reshape(v.shape[axis], -1).astype(np.float64) for v in (x, y))
+        xx, off = (a * a).sum(1), ((a - b) ** 2).sum(1)
+        if self.xx is None or self.off is None:
+            self.xx, self.off = xx, off
+        elif self.xx.shape == xx.shape:
+            self.xx += xx
+            self.off += off
+
+    @property
+    def typical(self) -> float | None:
+        """The median channel's SQNR, of those that are not all zero."""
+        if self.xx is None or self.off is None or not self.xx.any():
+            return None
+        live = self.xx > 0
+        ratio = np.maximum(self.off[live] / self.xx[live], 10 ** (-PERFECT / 10))
+        return float(-10 * np.log10(np.median(ratio)))
+
+
 @dataclass
 class LayerError:
-    """One quantity. sqnr and cosine: accumulated; alone: the layer's own SQNR; clipped: the share of the float values
-    outside what its integers cover; saturated: the share of integers at their limits."""
+    """One quantity. sqnr and cosine: accumulated; alone: the layer's own SQNR, of an input that of its integers;
+    typical: the median channel's own; clipped: the share of the float values outside what its integers cover;
+    saturated: the share of integers at their limits."""
 
     node: str
     op: str
     tensor: str
     sqnr: float
     alone: float | None
+    typical: float | None
     cosine: float
     worst: float
     clipped: float | None = None
@@ -98,6 +130,10 @@ class VerifyReport:
     def worst_first(self) -> list[LayerError]:
         """By what each layer loses itself; quantities that could not be isolated come last, by what has accumulated."""
         return sorted(self.layers, key=lambda e: (e.alone is None, e.sqnr if e.alone is None else e.alone))
+
+    def diagnosed(self) -> list[LayerError]:
+        """The layers with a cause, root first: a wrong input spoils all that follows, then what loses most."""
+        return sorted((e for e in self.worst_first() if e.cause), key=lambda e: e.op != "")
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -153,42 +189,73 @@ def verify(
         plain = Session(export_model(exact), literal=True)
     literal = Session(export_model(rough), literal=True)
     samples = Calibration(data, plain.get_inputs(), images=images, limit=limit)
-    alone = isolated(rough, quantities)
-    accumulated = {q.name: Distance() for q in quantities}
-    own = {q.name: Distance() for q in quantities}
-    evidence = {q.name: Evidence(exact, rough, q.node, q.quantize) for q in quantities}
+    alone, both = isolated(rough, quantities), Both(exact, rough)
+    watched = [Watched(both, q, alone.get(q.name)) for q in quantities]
     if histograms:
-        for e in evidence.values():
-            e.histogram = Histogram()
+        for w in watched:
+            w.evidence.histogram = Histogram()
     same = rows = done = 0
     for feeds in itertools.islice(samples, limit):
         values, first = observed(plain, feeds, {q.name for q in quantities})
+        values = {name: divided(x, both.scaled.get(name)) for name, x in values.items()}
         others, second = observed(literal, feeds, {q.restored for q in quantities})
-        for q in quantities:
-            x = values[q.name]
-            accumulated[q.name].add(x, others[q.restored])
-            evidence[q.name].add(x)
-            if q.name in alone:
-                session, needs = alone[q.name]
-                own[q.name].add(x, session.run(None, {raw: values[name] for raw, name in needs.items()})[0])
+        for w in watched:
+            w.add(values, others)
         if isinstance(first, np.ndarray) and first.ndim > 1 and first.size:  # neither a list nor empty
             rows += first.shape[0]
             if first.shape == second.shape:
                 same += int((rowwise(first) == rowwise(second)).sum())
         done += 1
         progress("comparing", done, min(limit, samples.total) if samples.total else limit)
-    layers = []
-    for q in quantities:
-        d, e = accumulated[q.name], evidence[q.name]
-        own_sqnr = own[q.name].sqnr if q.name in alone else None
-        maker = (f"input {q.name}", "") if q.node is q.quantize else (q.node.name, q.node.op)
-        error = LayerError(*maker, q.name, d.sqnr, own_sqnr, d.cosine, d.worst, e.clipped, e.saturated)
-        error.cause, error.mend = find_cause(e, own_sqnr)
-        layers.append(error)
+    layers = [w.error() for w in watched]
+    wrong = next((e for e in layers if e.op == "" and e.cause), None)
+    for error in layers:
+        if wrong is not None and error.op and "integers cover" in error.cause:  # ranges all follow from the inputs
+            error.mend = f"mend the {wrong.node} first"
     report = VerifyReport(layers, done, same / rows if rows else None)
     if histograms:
-        report.evidence, report.sample = evidence, next(iter(samples))
+        report.evidence = {w.quantity.name: w.evidence for w in watched}
+        report.sample = next(iter(samples))
     return report
+
+
+class Watched:
+    """A quantity and what is known of its error so far."""
+
+    def __init__(self, both: Both, quantity: Quantity, alone: Alone | None) -> None:
+        self.quantity, self.alone = quantity, alone
+        self.accumulated, self.own, self.channels = Distance(), Distance(), ByChannel()
+        paths = None
+        if alone is not None:
+            paths = (path(both.exact, both.float_producers, quantity.name, set(alone.needs.values())), alone.nodes)
+        self.evidence = Evidence(both, quantity.node, quantity.quantize, paths)
+
+    def add(self, values: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> None:
+        """One sample: tensors of the float and of the quantized model by name."""
+        x = values[self.quantity.name]
+        self.accumulated.add(x, others[self.quantity.restored])
+        self.evidence.add(x)
+        if self.alone is not None:
+            feeds = {raw: values[name] for raw, name in self.alone.needs.items()}
+            y = self.alone.session.run(None, feeds)[0]
+            self.own.add(x, y)
+            self.channels.add(x, y)
+
+    def error(self) -> LayerError:
+        q, d, e, typical = self.quantity, self.accumulated, self.evidence, self.channels.typical
+        is_input = q.node is q.quantize
+        own = self.own.sqnr if self.alone is not None else d.sqnr if is_input else None
+        maker = (f"input {q.name}", "") if is_input else (q.node.name, q.node.op)
+        found = LayerError(*maker, q.name, d.sqnr, own, typical, d.cosine, d.worst, e.clipped, e.saturated)
+        found.cause, found.mend = find_cause(e, own, typical)
+        return found
+
+
+def divided(x: np.ndarray, divisors: np.ndarray | None) -> np.ndarray:
+    """The float model's tensor as the quantized model has it, where equalization scaled its channels."""
+    if divisors is None or x.ndim < 2 or x.shape[1] != len(divisors):
+        return x
+    return np.asarray(x / divisors.reshape(1, -1, *[1] * (x.ndim - 2)), x.dtype)
 
 
 def rowwise(y: np.ndarray) -> np.ndarray:
@@ -212,6 +279,7 @@ def match(exact: Graph, rough: Graph) -> list[Quantity]:
     """The quantities of both models, in order of computation in the quantized one; graph inputs among them."""
     known = {out for node in exact.nodes for out in node.outputs} | set(exact.inputs)
     producers, readers = rough.producers(), rough.readers()
+    float_readers, known_here = exact.readers(), {out for node in rough.nodes for out in node.outputs}
     found: list[Quantity] = []
     taken: set[str] = set()
     for node in rough.nodes:
@@ -222,8 +290,9 @@ def match(exact: Graph, rough: Graph) -> list[Quantity]:
             if not ends or not names:
                 continue
             maker = producers.get(raw, node)
-            found.append(Quantity(names[0], ends[0].outputs[0], raw, maker, node))
-            taken.update((names[0], raw))
+            name = clamped(exact, float_readers, rough, names[0], node, known_here)
+            found.append(Quantity(name, ends[0].outputs[0], raw, maker, node))
+            taken.update((name, names[0], raw))
     quantized = {q.raw for q in found}
     for public, value in rough.outputs:
         last = producers.get(value)
@@ -233,8 +302,36 @@ def match(exact: Graph, rough: Graph) -> list[Quantity]:
     return found
 
 
-def isolated(rough: Graph, quantities: list[Quantity]) -> dict[str, tuple[Session, dict[str, str]]]:
-    """For each quantity the session that computes it alone, and its feeds: input -> quantity of the float model.
+def clamped(
+    exact: Graph, readers: dict[str, list[Node]], rough: Graph, name: str, quantize: Node, there: set[str]
+) -> str:
+    """The result of the Relu or Clip that follows a tensor of the float model, where the integers' range stands for it.
+
+    Other quantizers leave the node out then.
+    """
+    following = readers.get(name, [])
+    if len(following) != 1 or not following[0].is_op("Relu", "Clip") or following[0].outputs[0] in there:
+        return name
+    covered = integer_range(rough, quantize)
+    bounds = (0.0, math.inf) if following[0].op == "Relu" else clip_bounds(exact, following[0])
+    if covered is None or bounds is None:
+        return name
+    lo, hi, step = covered
+    inside = lo >= bounds[0] - step / 2 and hi <= bounds[1] + step / 2
+    return following[0].outputs[0] if inside else name
+
+
+@dataclass
+class Alone:
+    """What computes one quantity. needs: input of the session -> quantity of the float model."""
+
+    session: Session
+    needs: dict[str, str]
+    nodes: list[Node]
+
+
+def isolated(rough: Graph, quantities: list[Quantity]) -> dict[str, Alone]:
+    """For each quantity the session that computes it alone.
 
     What computes it reaches back to the nearest quantized tensors, whose own rounding is part of it.
     """
@@ -254,8 +351,20 @@ def isolated(rough: Graph, quantities: list[Quantity]) -> dict[str, tuple[Sessio
             for raw in needs:
                 rank = part.rank(raw)
                 part.values[raw].shape = (None,) * (rank if rank is not None else 4)
-            found[q.name] = (Session(export_model(part)), needs)
+            found[q.name] = Alone(Session(export_model(part)), needs, [n for n in rough.nodes if n in nodes])
     return found
+
+
+def path(graph: Graph, producers: dict[str, Node], value: str, ends: set[str]) -> list[Node]:
+    """The nodes that compute a value from some others, in order."""
+    found, waiting = set[int](), [value]
+    while waiting:
+        name = waiting.pop()
+        maker = producers.get(name)
+        if maker is not None and id(maker) not in found and (name == value or name not in ends):
+            found.add(id(maker))
+            waiting += [n for n in maker.inputs if n]
+    return [n for n in graph.nodes if id(n) in found]
 
 
 def collect(
@@ -290,19 +399,24 @@ def verify_text(report: VerifyReport, top: int | None = None) -> str:
     layers = report.worst_first()[: top or None]
     rows = [
         [
-            e.node, e.op, "-" if e.alone is None else f"{e.alone:.1f}", f"{e.sqnr:.1f}", f"{e.cosine:.5f}",
+            e.node, e.op, decibels(e.alone), decibels(e.typical), decibels(e.sqnr), f"{e.cosine:.5f}",
             f"{e.worst:.3g}", share(e.clipped), share(e.saturated),
         ]
         for e in layers
     ]  # fmt: skip
-    headers = ["layer", "op", "alone dB", "accum. dB", "cosine", "max error", "clipped", "saturated"]
+    headers = ["layer", "op", "alone dB", "channel dB", "accum. dB", "cosine", "max error", "clipped", "saturated"]
     lines = [table(headers, rows, left=("layer", "op"))]
     agreement = "" if report.agreement is None else f"; the largest output agrees on {100 * report.agreement:.1f} %"
     lines.append(f"\n{report.samples} samples{agreement}")
-    for e in layers:
-        if e.cause:
+    shown = {id(e) for e in layers}
+    for e in report.diagnosed():
+        if id(e) in shown or e.op == "":
             lines.append(f"{e.node}: {e.cause}\n    {e.mend}")
     return "\n".join(lines)
+
+
+def decibels(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def share(part: float | None) -> str:
