@@ -198,6 +198,17 @@ def test_quantize_page() -> None:
     assert "there is &lt;no&gt; data" in alone and "nodes stay float" in alone
 
 
+def test_the_search_for_a_budget_is_shown() -> None:
+    net = convnet()
+    report = octavo.quantize(net, samples(), max_drop=30, rounding="nearest")
+    assert report.budget is not None
+    text = quantize_page(report, net, None)
+    (plot,) = check_page(text)
+    assert plot.count("<circle") == len(report.budget.points) and plot.count("var(--good)") == 2
+    assert text.count("(chosen)</td>") == 1 and "points of agreement below the float model" in text
+    assert all(s.layer in text for s in report.budget.sensitivities)
+
+
 def test_compare_page() -> None:
     net = convnet()
     small = octavo.quantize(net, samples()).model

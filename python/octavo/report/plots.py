@@ -254,15 +254,18 @@ def pareto_panel(points: Sequence[Point], cost: Callable[[Point], float], costs:
     for p, q in itertools.pairwise(best):  # labels keep off the line
         for x, y in zip(*(np.linspace(*ends, 60) for ends in zip(at(p), at(q)))):
             taken.append((x - 1, y - 1, x + 1, y + 1))
-    for p in sorted(points, key=lambda p: not p.chosen):
+    labels: list[str] = []
+    dots: list[str] = []
+    for p in sorted(points, key=lambda p: not p.chosen):  # the chosen one's label comes first, its dot on top
         x, y = at(p)
         inside = GOOD if p.chosen else ONE if p in best else "var(--paper)"
         tip = f"{p.label}: {p.score:.4g} {unit}, {p.octets:,} bytes" + ("" if p.ms is None else f", {p.ms:.3f} ms")
         ring = GOOD if p.chosen else ONE
         look = f"fill:{inside};stroke:{ring};stroke-width:2"
-        parts.append(f"<g><title>{escape(tip)}</title>")
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" style="{look}"/></g>')
-        parts.append(placed(p.label, x, y, taken, (2, top, right + 10, height - foot - 2)))
+        dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" style="{look}"/>'
+        labels.append(placed(p.label, x, y, taken, (left, top, right + 10, height - foot - 2)))
+        dots.insert(0, f"<g><title>{escape(tip)}</title>{dot}</g>")
+    parts += dots + labels
     title = f"{measure} against {costs.split(',')[0]}"
     drawn = svg(width, height, title, "small", parts)
     return f"<section><figure>{drawn}<figcaption><b>{escape(title)}</b></figcaption></figure></section>"
