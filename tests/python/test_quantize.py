@@ -559,3 +559,34 @@ def test_weights_stored_sparse_are_refused_by_name() -> None:
     net.graph.sparse_initializer.append(sparse)
     with pytest.raises(octavo.Unsupported, match="stored sparse"):
         octavo.quantize(net, np.ones((2, 600), np.float32))
+
+
+# -- layers no range serves --------------------------------------------------------------------------------------------
+
+
+def test_a_layer_that_no_range_serves_stays_float() -> None:
+    """A depthwise layer whose channels differ a thousandfold: one range keeps the large ones or the small ones."""
+    rng = np.random.default_rng(3)
+    spread = (1000.0 ** np.linspace(-1, 1, 8)).astype(np.float32)
+    w1 = rng.normal(0, 0.3, (8, 3, 1, 1)).astype(np.float32) * spread.reshape(-1, 1, 1, 1)
+    w2 = rng.normal(0, 0.3, (8, 1, 3, 3)).astype(np.float32) / spread.reshape(-1, 1, 1, 1)
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["c1"], "wide"),
+        helper.make_node("Sigmoid", ["c1"], ["s1"], "sigmoid"),
+        helper.make_node("Mul", ["c1", "s1"], ["a1"], "silu"),
+        helper.make_node("Conv", ["a1", "w2"], ["c2"], "depthwise", pads=[1, 1, 1, 1], group=8),
+        helper.make_node("Relu", ["c2"], ["a2"], "relu"),
+        helper.make_node("Conv", ["a2", "w3"], ["y"], "last"),
+    ]
+    w3 = rng.normal(0, 0.3, (4, 8, 1, 1)).astype(np.float32)
+    net = model(nodes, [tensor("x", ["N", 3, 12, 12])], [tensor("y", ["N", 4, 12, 12])], {"w1": w1, "w2": w2, "w3": w3})
+    fresh = samples(8, seed=9)
+    want = outputs(net, fresh)
+    kept = octavo.quantize(net, samples())
+    reasons = {layer.name: layer.reason for layer in kept.float_layers}
+    assert "less than least_sqnr=20" in reasons["depthwise"] and "wide" not in reasons and "last" not in reasons
+    all_integers = octavo.quantize(net, samples(), least_sqnr=None)
+    assert "depthwise" not in {layer.name for layer in all_integers.float_layers}
+    assert sqnr(want, outputs(kept.model, fresh)) > sqnr(want, outputs(all_integers.model, fresh)) + 10
+    forced = octavo.quantize(net, samples(), layer_bits={"depthwise": 8})  # what is asked for by name is done
+    assert "depthwise" not in {layer.name for layer in forced.float_layers}

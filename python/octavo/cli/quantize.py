@@ -56,6 +56,13 @@ def add_quantize(commands: Any) -> None:
     command.add_argument("--method", choices=("auto", "minmax", "percentile", "entropy", "mse"), default="auto")
     command.add_argument("--rounding", choices=("adaptive", "nearest"), default="adaptive")
     command.add_argument("--no-bias-correction", action="store_true")
+    command.add_argument(
+        "--least-sqnr",
+        type=float,
+        default=20.0,
+        metavar="DB",
+        help="a layer whose operand's best range keeps less stays float (default 20)",
+    )
     command.add_argument("--exclude", action="append", default=[], metavar="NODE", help="leave this node float")
     command.add_argument(
         "--layer",
@@ -115,6 +122,7 @@ def quantize_command(options: argparse.Namespace) -> int:
         method=options.method,
         rounding=options.rounding,
         bias_correction=not options.no_bias_correction,
+        least_sqnr=options.least_sqnr,
         exclude=options.exclude,
         layer_bits=dict(options.layer),
         format=options.format,

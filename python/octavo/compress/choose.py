@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +21,14 @@ from octavo.ir import Graph
 SAMPLES = 8
 
 
+@dataclass
+class Chosen:
+    """ranges: tensor -> (method, parameters). kept: layer -> SQNR in decibels of its results with its operand so."""
+
+    ranges: dict[str, tuple[str, QParams]]
+    kept: dict[str, float]
+
+
 def best_ranges(
     graph: Graph,
     placement: Placement,
@@ -27,32 +37,43 @@ def best_ranges(
     histograms: Mapping[str, Histogram],
     scheme: ActivationScheme,
     progress: Progress = silent,
-) -> dict[str, tuple[str, QParams]]:
-    """Tensor -> (method, parameters).
-
-    The error of a layer is the squared distance between its results on the tensor and on its quantized form, summed
+) -> Chosen:
+    """The error of a layer is the squared distance between its results on the tensor and on its quantized form, summed
     over the first samples. A tensor no layer with weights reads is judged by itself.
     """
     options = {name: candidates(histograms[name], scheme) for name in placement.tensors}
     layers = {
-        name: [Layer(graph, n, bias=False) for n in placement.readers[name] if is_weighted(graph, n)]
+        name: {n.name: Layer(graph, n, bias=False) for n in placement.readers[name] if is_weighted(graph, n)}
         for name, found in options.items()
         if len(found) > 1
     }
-    errors = {name: dict.fromkeys(options[name], 0.0) for name in layers}
+    errors = {name: {method: {"": 0.0} for method in options[name]} for name in layers}
+    power: dict[str, float] = {}
 
     def see(name: str, x: np.ndarray) -> None:
-        exact = [layer(x) for layer in layers[name]]
+        exact = {key: layer(x) for key, layer in layers[name].items()}
+        for key, y in exact.items():
+            power[key] = power.get(key, 0.0) + squares(y)
         for method, params in options[name].items():
-            rough = params.through(x)
-            pairs = [(layer(rough), y) for layer, y in zip(layers[name], exact)] or [(rough, x)]
-            for got, want in pairs:
-                off = (got - want).reshape(-1)
-                errors[name][method] += float(np.dot(off, off))
+            rough, found = params.through(x), errors[name][method]
+            for key, y in exact.items():
+                found[key] = found.get(key, 0.0) + squares(layers[name][key](rough) - y)
+            if not exact:
+                found[""] += squares(rough - x)
 
     watch(session, list(layers), data, see, progress, "choosing ranges", SAMPLES)
-    chosen = {}
+    chosen, kept = {}, {}
     for name, found in options.items():
-        method = min(errors[name], key=lambda m: errors[name][m]) if name in errors else next(iter(found))
+        method = next(iter(found))
+        if name in errors:
+            method = min(found, key=lambda m: sum(errors[name][m].values()))
+            for key, noise in errors[name][method].items():
+                if power.get(key, 0.0) > 0 and noise > 0:
+                    kept[key] = 10 * math.log10(power[key] / noise)
         chosen[name] = (method, found[method])
-    return chosen
+    return Chosen(chosen, kept)
+
+
+def squares(x: np.ndarray) -> float:
+    flat = x.reshape(-1)
+    return float(np.dot(flat, flat))

@@ -21,7 +21,7 @@ WIDE_OPSET = 21  # the first in which QuantizeLinear writes 16 bits
 FLOAT = "float"  # in layer_bits
 INTEGER_BITS = (8, 7, 4, 2, 1, "ternary", "binary")  # of weights in integer products
 ROUNDINGS = ("adaptive", "nearest")
-ACTIVATION_OPTIONS = ("activations", "symmetric", "method", "equalize", "bias_correction")
+ACTIVATION_OPTIONS = ("activations", "symmetric", "method", "equalize", "bias_correction", "least_sqnr")
 BLOCKS_OPSET = 21  # the first in which DequantizeLinear has block_size
 
 
@@ -45,6 +45,8 @@ class Options:
     equalize: channels of consecutive convolutions trade scale first (None: where weights are per tensor).
     rounding: "adaptive" (the layer's results change least) or "nearest".
     bias_correction: what quantization shifts a layer's mean result by is taken out of its bias.
+    least_sqnr: a layer that keeps fewer decibels of its results with the best range of its operand stays float, with
+        method="auto" (None: none does).
     exclude: names of nodes that stay float. op_types: the operators to quantize, None for all that can be.
     layer_bits: node name -> weight_bits of its own, or "float": it and what is fused with it stay float.
     format: "qdq": DequantizeLinear, the operator, QuantizeLinear; "qoperator": one quantized operator in their place
@@ -64,6 +66,7 @@ class Options:
     equalize: bool | None = None
     rounding: str = "adaptive"
     bias_correction: bool = True
+    least_sqnr: float | None = 20.0
     exclude: Collection[str] = ()
     op_types: Collection[str] | None = None
     layer_bits: Mapping[str, int | str] = field(default_factory=dict)

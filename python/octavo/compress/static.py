@@ -42,6 +42,7 @@ class Calibrated:
     """A float graph and the data that goes through it; it may be quantized any number of times, in different ways.
 
     histograms: of every tensor some way wanted to quantize. ranges: the parameters chosen for it, and by what method.
+    kept: what a layer keeps of its results, in decibels, with the range chosen for its operand.
     rounded: integer weights and corrected biases, by layer and everything that decides about them.
     """
 
@@ -51,6 +52,7 @@ class Calibrated:
     progress: Progress
     histograms: dict[str, Histogram] = field(default_factory=dict)
     ranges: dict[str, tuple[str, QParams]] = field(default_factory=dict)
+    kept: dict[str, float] = field(default_factory=dict)
     rounded: dict[Hashable, Weights] = field(default_factory=dict)
 
     def quantize(self, options: Options, reasons: Mapping[str, str] | None = None) -> Result:
@@ -67,6 +69,8 @@ class Calibrated:
             )
         whole = self.place(options)
         params = self.parameters(whole, options)
+        lost = self.lost_layers(options)
+        options, reasons_of = options.with_layers(dict.fromkeys(lost, FLOAT)), {**lost, **(reasons or {})}
         placement = whole
         if options.float_layers:
             excluded = with_chains(units_of(graph, whole), options.float_layers)
@@ -81,7 +85,7 @@ class Calibrated:
         layers = report_layers(graph, placement, self.ranges, params, kinds, scheme)
         for layer in layers:
             if layer.name in options.float_layers:
-                layer.reason = (reasons or {}).get(layer.name, "layer_bits says so")
+                layer.reason = reasons_of.get(layer.name, "layer_bits says so")
         weights = {out: w.stored(schemes[out].stored(opset)) for out, w in weights.items()}
         quantized, notes = written(graph, placement, params, weights, scheme)
         if options.format == "qoperator":
@@ -103,6 +107,17 @@ class Calibrated:
                     f"layer_bits gives '{name}' {bits} bits, but it is no layer with weights to quantize"
                 )
         return placement
+
+    def lost_layers(self, options: Options) -> dict[str, str]:
+        """Layers that no range serves, such as a depthwise one whose channels differ a hundredfold, and why."""
+        if options.least_sqnr is None:
+            return {}
+        least = f"less than least_sqnr={options.least_sqnr:g}"
+        return {
+            name: f"with the best range of its operand it keeps {kept:.1f} dB, {least}"
+            for name, kept in self.kept.items()
+            if kept < options.least_sqnr and name not in options.layer_bits
+        }
 
     def parameters(self, placement: Placement, options: Options) -> dict[str, QParams]:
         """Of each tensor of the placement."""
@@ -147,7 +162,8 @@ class Calibrated:
             return
         if options.method == "auto":
             work = (self.graph, placement, self.session, self.data, self.histograms)
-            self.ranges = {**best_ranges(*work, scheme, self.progress), **self.ranges}
+            best = best_ranges(*work, scheme, self.progress)
+            self.ranges, self.kept = {**best.ranges, **self.ranges}, {**best.kept, **self.kept}
         else:
             method = METHODS[options.method]
             for name in [n for n in placement.tensors if n not in self.ranges]:
