@@ -21,7 +21,7 @@ from octavo.cli.arguments import (
 CHECKED = 16  # calibration samples that the page compares the models on
 
 if TYPE_CHECKING:
-    from octavo.compress.record import BudgetReport, QuantizeReport
+    from octavo.compress.record import BudgetReport, QuantizeReport, TuneReport
 
 SHOWN = 10  # layers that a budget stopped
 
@@ -82,6 +82,9 @@ def add_quantize(commands: Any) -> None:
 
 
 def add_budget(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--tune", action="store_true", help="leave in float what is slower on integers on this machine"
+    )
     group = command.add_argument_group("accuracy budget")
     group.add_argument(
         "--max-drop",
@@ -98,6 +101,7 @@ def add_budget(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--label-offset", type=int, default=0, metavar="K", help="the output's element for label 0")
     group.add_argument("--tune-data", metavar="FOLDER|FILE.npz", help="keep the budget on this, not on --calibration")
+    group.add_argument("--prefer", choices=("size", "speed"), default="size", help="the smallest mix, or the fastest")
 
 
 def quantize_command(options: argparse.Namespace) -> int:
@@ -132,6 +136,8 @@ def quantize_command(options: argparse.Namespace) -> int:
         labels=options.labels,
         label_offset=options.label_offset,
         tune_data=options.tune_data,
+        prefer=options.prefer,
+        tune=options.tune,
         limit=options.limit,
         images=picture_options(options),
         progress=show_progress if sys.stderr.isatty() else silent,
@@ -191,6 +197,7 @@ def quantize_text(report: QuantizeReport) -> str:
         *(f"  weights of {count} nodes: {kind}" for kind, count in kinds.most_common()),
         *(f"  float: {layer.name} ({layer.op}): {layer.reason}" for layer in report.float_layers),
         *(f"  note: {name}: {note}" for name, note in report.notes),
+        *([] if report.tune is None else tune_text(report.tune)),
         *([] if report.budget is None else budget_text(report.budget)),
     ]
     return "\n".join(lines)
@@ -218,3 +225,16 @@ def budget_text(budget: BudgetReport) -> list[str]:
     if budget.stops:
         lines.append("Kept from fewer bits, the most sensitive first: " + ", ".join(budget.stops[:SHOWN]))
     return [*lines, *budget.notes]
+
+
+def tune_text(tune: TuneReport) -> list[str]:
+    from octavo.report.table import table
+
+    left = [t for t in tune.layers if t.reason]
+    rows = [[t.layer, t.op, f"{t.integer_ms:.4f}", f"{t.float_ms:.4f}"] for t in left]
+    where = f"{tune.cpu}, {tune.isa}, {tune.threads} thread(s)"
+    lines = ["", f"Tuned on {where}: {len(left)} of {len(tune.layers)} layers left float"]
+    if rows:
+        lines.append(table(["layer", "operator", "ms on integers", "ms in float"], rows, left=("layer", "operator")))
+    whole = [f"{t.ms:.4f} ms with {len(t.left_float)} layers in float" for t in tune.trials]
+    return [*lines, "The network: " + ", ".join(whole)]

@@ -35,7 +35,8 @@ SAMPLES = 16  # that layers are ranked on
 PERFECT = 200.0  # decibels; equal outputs
 FINAL = ("Softmax", "LogSoftmax", "Sigmoid")  # outputs are compared before these flatten them
 NAMED = 5  # layers an error names
-PREFER = ("size",)
+PREFER = ("size", "speed")
+LEAST_MS = 1e-6  # what a layer saves at least, that tune found no loser
 Bits = int | str
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from octavo.compress.budget import Bits, reasons, search
+from octavo.compress.budget import Bits, search
+from octavo.compress.budget import reasons as budget_reasons
 from octavo.compress.calibrate import Progress
 from octavo.compress.data import Calibration
 from octavo.compress.judge import Judge, Metric
 from octavo.compress.labels import read_labels
 from octavo.compress.options import Options
-from octavo.compress.record import BudgetReport, Result
+from octavo.compress.record import BudgetReport, Result, TuneReport
 from octavo.compress.static import Calibrated
+from octavo.compress.tune import reasons as tune_reasons
+from octavo.compress.tune import tune
 from octavo.engine import Session
 from octavo.errors import InvalidArgument
 from octavo.images import ImageOptions
@@ -30,6 +33,7 @@ class Goal:
     tune_data: Any = None
     prefer: str = "size"
     mix: tuple[Bits, ...] | None = None
+    tune: bool = False
 
     @property
     def given(self) -> list[str]:
@@ -41,7 +45,7 @@ class Goal:
         """Raises InvalidArgument for arguments that say nothing without another one."""
         if mode != "static" and self.given:
             raise InvalidArgument(f"{self.given[0]} is for mode='static'")
-        if self.max_drop is None and self.given:
+        if self.max_drop is None and any(name != "tune" for name in self.given):
             raise InvalidArgument(f"{self.given[0]} goes with max_drop, the accuracy budget")
 
 
@@ -54,10 +58,25 @@ def reach(
     limit: int | None,
     images: ImageOptions | None,
     progress: Progress,
-) -> tuple[Result, Options, BudgetReport | None]:
-    """Quantizes as the goal demands; the options that did it and the account. Raises what budget.search raises."""
-    if goal.max_drop is None:
-        return work.quantize(options), options, None
+) -> tuple[Result, Options, TuneReport | None, BudgetReport | None]:
+    """Quantizes as the goal demands; the options that did it and the accounts. Raises what budget.search raises."""
+    if goal.max_drop is None and not goal.tune:
+        return work.quantize(options), options, None, None
+    tuned, kept, why, times = None, None, dict[str, str](), None
+    if goal.tune or goal.prefer == "speed":
+        options, tuned = tune(work, options, progress)
+        why |= tune_reasons(tuned)
+        times = {t.layer: (t.integer_ms, t.float_ms) for t in tuned.layers}
+    if goal.max_drop is not None:
+        judge = make_judge(work, goal, calibration, limit, images)
+        options, kept = search(
+            work, options, judge, goal.max_drop, prefer=goal.prefer, mix=goal.mix, times=times, progress=progress
+        )
+        why = {**budget_reasons(kept), **why}
+    return work.quantize(options, why), options, tuned, kept
+
+
+def make_judge(work: Calibrated, goal: Goal, calibration: Any, limit: int | None, images: ImageOptions | None) -> Judge:
     exact = Session(export_model(work.graph))
     data, source = work.data, calibration
     if goal.tune_data is not None:
@@ -70,6 +89,4 @@ def reach(
                 "labels=True takes those of the data, an .npz with 'labels' or a folder with labels.csv"
             )
         labels = labels[: limit or None]
-    judge = Judge(exact, data, goal.metric, labels, goal.label_offset)
-    chosen, report = search(work, options, judge, goal.max_drop, prefer=goal.prefer, mix=goal.mix, progress=progress)
-    return work.quantize(chosen, reasons(report)), chosen, report
+    return Judge(exact, data, goal.metric, labels, goal.label_offset)

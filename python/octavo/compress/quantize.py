@@ -12,7 +12,7 @@ from octavo.compress.goal import Goal, reach
 from octavo.compress.judge import Metric
 from octavo.compress.options import Options
 from octavo.compress.prepare import check_names, prepare
-from octavo.compress.record import QUANTIZE, QuantizeReport, quantize_record
+from octavo.compress.record import QUANTIZE, TUNE, QuantizeReport, quantize_record, tune_record
 from octavo.compress.static import start
 from octavo.compress.weight_only import weight_only
 from octavo.errors import InvalidArgument
@@ -35,6 +35,7 @@ def quantize(
     tune_data: Any = None,
     prefer: str = "size",
     mix: Sequence[int | str] | None = None,
+    tune: bool = False,
     **options: Any,
 ) -> QuantizeReport:
     """Quantizes a float model to standard ONNX.
@@ -45,27 +46,31 @@ def quantize(
     output: where to write the ONNX file; None: only return it.
     limit: at most so many samples. images: preprocessing, when calibration is a folder of pictures.
     progress: called with (what, done, total or None) after each sample or layer.
-    max_drop: an accuracy budget in points below the float model. The result is the smallest mix of layers with few-bit
-        weights, with 8-bit weights and in float that was found to keep it (octavo.compress.budget says how);
-        report.budget tells what was tried. mode="static" only.
+    max_drop: an accuracy budget in points below the float model. The result is the smallest (prefer="size") or fastest
+        ("speed", by times measured here) mix of layers with few-bit weights, with 8-bit weights and in float that was
+        found to keep it (octavo.compress.budget says how); report.budget tells what was tried. mode="static" only.
     metric: called with a Session, returns a number, larger the better, whose units max_drop is in; or labels: true
         classes of the tuning data (octavo.compress.labels.read_labels; True: those beside it), label_offset the element
         of output 1 that stands for label 0: points are then % right. Neither: % of rows of output 1 whose largest
         element is the float model's.
     tune_data: samples to keep the budget on, as calibration takes them; None: the calibration data.
     mix: what layers may be, bits of weights and "float"; None: (weight_bits, 4, "float").
+    tune: times each layer on integers and in float on this machine and leaves in float what loses
+        (octavo.compress.tune); report.tune tells, and the file's metadata. mode="static" only.
     options: the fields of :class:`octavo.compress.options.Options`, by name.
 
     Returns a :class:`QuantizeReport`. Raises InvalidArgument, InvalidModel, Unsupported (where no mix keeps the budget,
     it names the layers that stop it) or IoError; nothing is written then, and an old output file stays as it was.
     """
     chosen = Options.of(options)
-    goal = Goal(max_drop, metric, labels, label_offset, tune_data, prefer, None if mix is None else tuple(mix))
+    goal = Goal(
+        max_drop, metric, labels, label_offset, tune_data, prefer, None if mix is None else tuple(mix), bool(tune)
+    )
     goal.check(chosen.mode)
     graph, float_bytes = prepare(model, chosen.opset)
     check_names(graph, "exclude", chosen.exclude)
     check_names(graph, "layer_bits", chosen.layer_bits)
-    budget = None
+    tuned, budget = None, None
     how: Any = {"limit": limit, "images": images, "progress": progress}
     if chosen.mode == "weight_only":
         result, samples = weight_only(graph, calibration, chosen, **how)
@@ -77,13 +82,24 @@ def quantize(
                 f"mode='{chosen.mode}' needs calibration data; mode='dynamic' and mode='weight_only' do without"
             )
         work = start(graph, calibration, chosen, **how)
-        result, chosen, budget = reach(work, chosen, goal, calibration, **how)
+        result, chosen, tuned, budget = reach(work, chosen, goal, calibration, **how)
         samples = work.data.total or 0
     metadata = {QUANTIZE: quantize_record(chosen.as_dict(), result.layers)}
+    if tuned is not None:
+        metadata[TUNE] = tune_record(tuned)
     proto = export_model(result.graph, metadata)
     if output is not None:
         save_model(proto, output)
     path = None if output is None else os.fspath(output)
     return QuantizeReport(
-        proto, path, result.layers, result.notes, samples, float_bytes, proto.ByteSize(), chosen.as_dict(), budget
+        proto,
+        path,
+        result.layers,
+        result.notes,
+        samples,
+        float_bytes,
+        proto.ByteSize(),
+        chosen.as_dict(),
+        budget,
+        tuned,
     )

@@ -94,6 +94,44 @@ class BudgetReport:
 
 
 @dataclass
+class LayerTime:
+    """Milliseconds of a layer and what is fused with it on integers and in float. reason: why it was left in float, or
+    nothing."""
+
+    layer: str
+    op: str
+    integer_ms: float
+    float_ms: float
+    reason: str = ""
+
+
+@dataclass
+class TuneTrial:
+    """Milliseconds of the whole network with these layers in float."""
+
+    left_float: list[str]
+    ms: float
+
+
+@dataclass
+class TuneReport:
+    """What was timed where. trials: whole networks, first without and last with all layers in float; chosen: the number
+    of the one that became the result."""
+
+    isa: str
+    threads: int
+    cpu: str
+    layers: list[LayerTime]
+    trials: list[TuneTrial]
+    chosen: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        parts = ("layers", "trials")
+        return {k: [dict(vars(e)) for e in v] if k in parts else v for k, v in vars(self).items()}
+
+
+@dataclass
 class QuantizeReport:
     """What quantize() did. model: the onnx.ModelProto; path: where it was written, if anywhere."""
 
@@ -106,6 +144,7 @@ class QuantizeReport:
     bytes_after: int
     options: dict[str, Any] = field(default_factory=dict)
     budget: BudgetReport | None = None
+    tune: TuneReport | None = None
 
     @property
     def float_layers(self) -> list[LayerReport]:
@@ -121,6 +160,7 @@ class QuantizeReport:
             "options": self.options,
             "layers": [vars(layer) for layer in self.layers],
             "notes": [list(note) for note in self.notes],
+            "tune": None if self.tune is None else self.tune.as_dict(),
             "budget": None if self.budget is None else self.budget.as_dict(),
         }
 
@@ -136,6 +176,13 @@ def quantize_record(options: Mapping[str, Any], layers: Sequence[LayerReport]) -
     ]
     kept = {k: v for k, v in options.items() if k not in ("exclude", "layer_bits")}
     return json.dumps({"options": kept, "layers": told}, separators=(",", ":"))
+
+
+def tune_record(report: TuneReport) -> str:
+    """For metadata_props: where it was timed, and [ms on integers, ms in float] of each layer left in float."""
+    left = {t.layer: [round(t.integer_ms, 5), round(t.float_ms, 5)] for t in report.layers if t.reason}
+    where = {"isa": report.isa, "threads": report.threads, "cpu": report.cpu}
+    return json.dumps({**where, "left_float": left}, separators=(",", ":"))
 
 
 def read_record(metadata: Mapping[str, str], key: str = QUANTIZE) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from octavo.engine import BoundRun, Session
 from octavo.errors import InvalidArgument, Unsupported
 from octavo.feeds import TensorInfo, did_you_mean, quoted
 from octavo.images import ImageOptions
-from octavo.report.bench import batch_of, latency, time_interleaved
+from octavo.report.bench import batch_of, latency
 from octavo.report.paired import paired_interval
 from octavo.report.table import size, table
 from octavo.report.verify import Distance, finite
+from octavo.timing import time_interleaved
 
 Metric = Callable[[Session], float]
 EXTERNAL = (".data", "_data")  # endings of the files that hold an ONNX file's large weights
