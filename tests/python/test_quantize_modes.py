@@ -480,6 +480,9 @@ def test_the_command_needs_no_data_for_weights(tmp_path: Path, capsys: pytest.Ca
     assert main([*arguments, "--mode", "weight_only", "--weight-bits", "float16", "--json"]) == 0
     assert {layer["weights"] for layer in json.loads(capsys.readouterr().out)["layers"]} == {"float16", ""}
     assert main(["inspect", str(tmp_path / "small.onnx")]) == 0
-    capsys.readouterr()
+    text = capsys.readouterr().out
+    assert "5 nodes weight_only (weights float16)" in text and "activations" not in text
+    assert main(["explain", str(tmp_path / "small.onnx"), "--dim", "N=1", "--dim", "T=3"]) == 0
+    assert "its weights alone are stored small" in capsys.readouterr().out
     assert main(arguments) == 1
     assert "needs calibration data" in capsys.readouterr().err

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from octavo.compress.scheme import QParams
-from octavo.errors import Unsupported
 from octavo.ir import Graph, Node, Uses
 from octavo.passes.elementwise import clip_bounds
 
@@ -33,8 +32,8 @@ class NoForm(Exception):
 def to_qoperator(graph: Graph, integer: Collection[str]) -> list[tuple[str, str]]:
     """Rewrites every Dequantize - operator - Quantize in place, where there is an operator for it.
 
-    integer: names of the nodes that were quantized; returns notes on those of them that keep their spelling.
-    Raises Unsupported for integers that quantized operators do not take.
+    integer: names of the nodes that were quantized; returns notes on those of them that keep their spelling. Integers
+    of the graph have 8 bits, and none are in blocks.
     """
     notes = []
     gone: set[int] = set()
@@ -72,8 +71,6 @@ class Spelling:
         node = self.uses.producer.get(name)
         if node is None or not node.is_op("DequantizeLinear"):
             return None
-        if node.attrs.get("block_size", 0):
-            raise Unsupported(f"'{name}' is quantized in blocks, which no quantized operator takes")
         return node.inputs[0], node.inputs[1], node.inputs[2]
 
     def need(self, k: int) -> Operand:

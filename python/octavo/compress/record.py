@@ -220,9 +220,9 @@ def record_text(metadata: Mapping[str, str]) -> list[str]:
     if not groups:
         return []
     options = read_record(metadata).get("options", {})
-    chosen = [
-        f"{k} {options[k]}" for k in ("activations", "method", "rounding") if isinstance(options, dict) and k in options
-    ]
+    options = options if isinstance(options, dict) else {}
+    told = ("rounding",) if options.get("mode") == "weight_only" else ("activations", "method", "rounding")
+    chosen = [f"{k} {options[k]}" for k in told if k in options]
     counts: dict[str, int] = {}
     for group in groups:
         kind, weights = str(group.get("kind", "int8")), group.get("weights")

@@ -17,12 +17,13 @@ def read_quantization(graph: Graph) -> None:
 
     int8 activations become uint8: zero point + 128, and a Flip8 step (x xor 0x80) stands where int8 is read or written
     by something else; movement operators go over to uint8 and opposite flips cancel. Constant int8 (weights) stays.
-    Kept literal, with a note: other types, blocked scales, parameters computed at run time or not finite and positive.
+    Kept literal (activations with a note): other types, blocked scales, parameters computed at run time or not finite
+    and positive.
     """
     for node in list(graph.nodes):
         if node.is_op("QuantizeLinear", "DequantizeLinear"):
             problem = read_quantize(graph, node) if node.op == "QuantizeLinear" else read_dequantize(graph, node)
-            if problem:
+            if problem and graph.const(node.inputs[0]) is None:  # constants are restored as they are read, or folded
                 graph.notes.append((node.name, f"stays a literal {node.op}: {problem}"))
     for node in list(graph.nodes):
         flip_movement(graph, node)

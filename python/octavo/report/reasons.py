@@ -44,7 +44,8 @@ def reasons(session: Session) -> dict[str, list[dict[str, str]]]:
     border = [entry(s, plan.why_border(s)) for s in plan.steps if s["op"] in BORDER]
     floats = [s for s in plan.steps if kind_of(s, plan.values) == "float"]
     if floats and not any(kind_of(s, plan.values) in ("int8", "q/dq") for s in plan.steps):
-        reason = "the model holds no quantization: a float model"
+        small = any(s["attrs"].get("w_type", 1) != 1 for s in plan.steps)
+        reason = "its weights alone are stored small" if small else "the model holds no quantization: a float model"
         return {"quantization": [], "float": [{"node": f"{len(floats)} steps", "op": "all", "reason": reason}],
                 "python": python}  # fmt: skip
     return {"quantization": border, "float": [entry(s, plan.why_float(s)) for s in floats], "python": python}
