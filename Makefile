@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SOURCES := $(shell find cpp python -name '*.cpp' -o -name '*.h' -o -name '*.inl' -o -name '*.def' -o -name '*.py' -o -name '*.onnx') \
            CMakeLists.txt pyproject.toml
 
-.PHONY: demo test bench bench-save bench-compare compare lint format dev native test-native test-python clean
+.PHONY: demo test bench bench-save bench-compare compare quantizers lint format dev native test-native test-python clean
 
 demo: $(VENV)/installed          ## install octavo and classify 1,000 images with the embedded network
 	$(BIN)/octavo demo
@@ -40,6 +40,9 @@ bench-compare: $(VENV)/bench-tools ## run the suites against the newest baseline
 
 compare: native $(VENV)/bench-tools ## octavo and its peers: bench/RESULTS.md, .json, .txt, .png
 	$(BIN)/python bench/compare.py $(MODELS) --out bench/RESULTS
+
+quantizers: $(VENV)/bench-tools  ## octavo.quantize and its peers: bench/QUANTIZERS.md, .json
+	$(BIN)/python bench/quantizers.py $(MODELS) --out bench/QUANTIZERS $(if $(NNCF),--nncf-python $(NNCF))
 
 lint: $(VENV)/test-tools
 	$(BIN)/ruff check .
