@@ -94,7 +94,7 @@ class Evidence:
         """The node with weights that computes the quantity, perhaps behind an activation or an addition."""
         node: Node | None = self.node
         for _ in range(4):
-            if node is None or node.is_op("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            if node is None or node.is_op("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul"):
                 return node
             makers = [self.producers[n] for n in node.inputs if n in self.producers]
             # Behind a DequantizeLinear are other layers, which have quantities of their own.
@@ -117,7 +117,7 @@ class Evidence:
 
     def weights(self, node: Node) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """(integers [C, ...], scale, zero point) of a layer's weights, channels first; None when they are float."""
-        restore = self.producers.get(node.input(1))
+        restore = self.producers.get(node.input(0 if node.op == "Gather" else 1))
         if restore is None or not restore.is_op("DequantizeLinear"):
             return None
         q, scale, zero = (self.rough.const(n) if n else None for n in (*restore.inputs, "", "")[:3])
@@ -126,7 +126,8 @@ class Evidence:
         q = q.astype(np.int8) if q.dtype in FEW_BITS else q
         if q.dtype.kind not in "iu":
             return None
-        axis = 0 if node.op == "Conv" or (node.op == "Gemm" and node.attrs.get("transB", 0)) else q.ndim - 1
+        rows = node.op in ("Conv", "Gather") or (node.op == "Gemm" and node.attrs.get("transB", 0))
+        axis = 0 if rows else q.ndim - 1
         zero = np.zeros(1) if zero is None or zero.ndim > 1 else zero  # of blocks, none counts
         return np.moveaxis(q, axis, 0).reshape(q.shape[axis], -1), scale.reshape(-1), zero.reshape(-1)
 
@@ -318,7 +319,7 @@ def few_bits(e: Evidence, layer: Node | None) -> tuple[str, str] | None:
 
 def uneven(e: Evidence) -> tuple[str, str] | None:
     """One scale for channels of very different size, in the layer's result."""
-    if e.reach is None or len(e.reach) < 2:
+    if e.lo is None or e.reach is None or len(e.reach) < 2:  # no scale serves a float result
         return None
     median = max(float(np.median(e.reach)), 1e-30)
     if e.reach.max() / median < UNEVEN:

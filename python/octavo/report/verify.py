@@ -2,7 +2,9 @@
 
 The quantized model runs as ONNX spells it (literal=True). Each quantity that both models have is compared twice:
 accumulated, as the whole quantized network delivers it, and in isolation, computed by its layer from the float model's
-own inputs. Signal-to-quantization-noise ratio (SQNR) = 10 log10(sum x^2 / sum (x - y)^2) decibels.
+own inputs. Where activations stay float or are quantized at run time, quantities are the results of the products and
+tables whose weights were quantized (report.matching).
+Signal-to-quantization-noise ratio (SQNR) = 10 log10(sum x^2 / sum (x - y)^2) decibels.
 """
 
 from __future__ import annotations
@@ -22,12 +24,11 @@ from octavo.compress.prepare import prepare
 from octavo.engine import Session
 from octavo.errors import InvalidArgument
 from octavo.images import ImageOptions
-from octavo.ir import Graph, Node
 from octavo.onnx_export import export_model
 from octavo.onnx_import import import_model
 from octavo.passes import CANONICAL
-from octavo.passes.elementwise import clip_bounds
-from octavo.report.causes import Both, Evidence, find_cause, integer_range
+from octavo.report.causes import Both, Evidence, find_cause
+from octavo.report.matching import Alone, Quantity, isolated, match, match_products, path
 from octavo.report.table import table
 
 LIMIT = 32
@@ -144,17 +145,6 @@ class VerifyReport:
         }
 
 
-@dataclass
-class Quantity:
-    """A tensor of both models. raw: what the quantized model's QuantizeLinear reads, where there is one."""
-
-    name: str  # in the float model
-    restored: str  # in the quantized model
-    raw: str
-    node: Node  # the last node that computes it, before it is quantized
-    quantize: Node | None
-
-
 def verify(
     float_model: Any,
     quantized_model: Any,
@@ -181,6 +171,8 @@ def verify(
         rough.drop_dead()
     quantities = match(exact, rough)
     if not any(q.quantize for q in quantities):
+        quantities = match_products(exact, rough)
+    if not quantities:
         raise InvalidArgument(
             "the two models have no quantized tensor of the same name: is the second one made from the first?"
         )
@@ -189,14 +181,14 @@ def verify(
         plain = Session(export_model(exact), literal=True)
     literal = Session(export_model(rough), literal=True)
     samples = Calibration(data, plain.get_inputs(), images=images, limit=limit)
-    alone, both = isolated(rough, quantities), Both(exact, rough)
+    alone, both = isolated(exact, rough, quantities), Both(exact, rough)
     watched = [Watched(both, q, alone.get(q.name)) for q in quantities]
     if histograms:
         for w in watched:
             w.evidence.histogram = Histogram()
     same = rows = done = 0
     for feeds in itertools.islice(samples, limit):
-        values, first = observed(plain, feeds, {q.name for q in quantities})
+        values, first = observed(plain, feeds, {*exact.inputs, *(q.name for q in quantities)})
         values = {name: divided(x, both.scaled.get(name)) for name, x in values.items()}
         others, second = observed(literal, feeds, {q.restored for q in quantities})
         for w in watched:
@@ -245,7 +237,7 @@ class Watched:
         q, d, e, typical = self.quantity, self.accumulated, self.evidence, self.channels.typical
         is_input = q.node is q.quantize
         own = self.own.sqnr if self.alone is not None else d.sqnr if is_input else None
-        maker = (f"input {q.name}", "") if is_input else (q.node.name, q.node.op)
+        maker = (f"input {q.name}", "") if is_input else q.maker or (q.node.name, q.node.op)
         found = LayerError(*maker, q.name, d.sqnr, own, typical, d.cosine, d.worst, e.clipped, e.saturated)
         found.cause, found.mend = find_cause(e, own, typical)
         return found
@@ -275,137 +267,21 @@ def observed(
     return found, outputs[0]
 
 
-def match(exact: Graph, rough: Graph) -> list[Quantity]:
-    """The quantities of both models, in order of computation in the quantized one; graph inputs among them."""
-    known = {out for node in exact.nodes for out in node.outputs} | set(exact.inputs)
-    producers, readers = rough.producers(), rough.readers()
-    float_readers, known_here = exact.readers(), {out for node in rough.nodes for out in node.outputs}
-    found: list[Quantity] = []
-    taken: set[str] = set()
-    for node in rough.nodes:
-        if node.is_op("QuantizeLinear"):
-            raw = node.inputs[0]
-            ends = [r for r in readers.get(node.outputs[0], []) if r.is_op("DequantizeLinear")]
-            names = [n for n in (*(e.outputs[0] for e in ends), raw) if n in known and n not in taken]
-            if not ends or not names:
-                continue
-            maker = producers.get(raw, node)
-            name = clamped(exact, float_readers, rough, names[0], node, known_here)
-            found.append(Quantity(name, ends[0].outputs[0], raw, maker, node))
-            taken.update((name, names[0], raw))
-    quantized = {q.raw for q in found}
-    for public, value in rough.outputs:
-        last = producers.get(value)
-        name = next((v for p, v in exact.outputs if p == public), "")
-        if name and last is not None and not last.is_op("DequantizeLinear") and value not in quantized | taken:
-            found.append(Quantity(name, value, value, last, None))
-    return found
+COLUMNS = ["layer", "op", "alone dB", "channel dB", "accum. dB", "cosine", "max error", "clipped", "saturated"]
 
 
-def clamped(
-    exact: Graph, readers: dict[str, list[Node]], rough: Graph, name: str, quantize: Node, there: set[str]
-) -> str:
-    """The result of the Relu or Clip that follows a tensor of the float model, where the integers' range stands for it.
-
-    Other quantizers leave the node out then.
-    """
-    following = readers.get(name, [])
-    if len(following) != 1 or not following[0].is_op("Relu", "Clip") or following[0].outputs[0] in there:
-        return name
-    covered = integer_range(rough, quantize)
-    bounds = (0.0, math.inf) if following[0].op == "Relu" else clip_bounds(exact, following[0])
-    if covered is None or bounds is None:
-        return name
-    lo, hi, step = covered
-    inside = lo >= bounds[0] - step / 2 and hi <= bounds[1] + step / 2
-    return following[0].outputs[0] if inside else name
-
-
-@dataclass
-class Alone:
-    """What computes one quantity. needs: input of the session -> quantity of the float model."""
-
-    session: Session
-    needs: dict[str, str]
-    nodes: list[Node]
-
-
-def isolated(rough: Graph, quantities: list[Quantity]) -> dict[str, Alone]:
-    """For each quantity the session that computes it alone.
-
-    What computes it reaches back to the nearest quantized tensors, whose own rounding is part of it.
-    """
-    producers = rough.producers()
-    by_raw = {q.raw: q.name for q in quantities if q.quantize is not None}
-    found = {}
-    for q in quantities:
-        if q.quantize is not None and q.node is q.quantize:
-            continue  # a graph input: nothing computes it
-        needs: dict[str, str] = {}
-        nodes: list[Node] = []
-        if collect(producers, by_raw, rough, q.restored, q.raw, needs, nodes) and needs:
-            part, twins = rough.copied()
-            part.nodes = [twins[id(n)] for n in rough.nodes if n in nodes]
-            part.inputs = list(needs)
-            part.outputs = [(q.restored, q.restored)]
-            for raw in needs:
-                rank = part.rank(raw)
-                part.values[raw].shape = (None,) * (rank if rank is not None else 4)
-            found[q.name] = Alone(Session(export_model(part)), needs, [n for n in rough.nodes if n in nodes])
-    return found
-
-
-def path(graph: Graph, producers: dict[str, Node], value: str, ends: set[str]) -> list[Node]:
-    """The nodes that compute a value from some others, in order."""
-    found, waiting = set[int](), [value]
-    while waiting:
-        name = waiting.pop()
-        maker = producers.get(name)
-        if maker is not None and id(maker) not in found and (name == value or name not in ends):
-            found.add(id(maker))
-            waiting += [n for n in maker.inputs if n]
-    return [n for n in graph.nodes if id(n) in found]
-
-
-def collect(
-    producers: dict[str, Node],
-    by_raw: dict[str, str],
-    graph: Graph,
-    value: str,
-    own: str,
-    needs: dict[str, str],
-    nodes: list[Node],
-) -> bool:
-    """Gathers the nodes that compute `value`; False when one of them reads what the float model does not have."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if graph.const(value) is not None:
-            continue
-        if value != own and value in by_raw:
-            needs[value] = by_raw[value]
-            continue
-        maker = producers.get(value)
-        if maker is None:
-            return False  # an input that is not quantized
-        if maker not in nodes:
-            nodes.append(maker)
-            waiting += [name for name in maker.inputs if name]
-    return True
+def layer_cells(e: LayerError) -> list[str]:
+    """A layer as the text and HTML tables show it, in the order of COLUMNS."""
+    return [
+        e.node, e.op, decibels(e.alone), decibels(e.typical), decibels(e.sqnr), f"{e.cosine:.5f}", f"{e.worst:.3g}",
+        share(e.clipped), share(e.saturated),
+    ]  # fmt: skip
 
 
 def verify_text(report: VerifyReport, top: int | None = None) -> str:
     """A table, the worst layers first, and the causes in words."""
     layers = report.worst_first()[: top or None]
-    rows = [
-        [
-            e.node, e.op, decibels(e.alone), decibels(e.typical), decibels(e.sqnr), f"{e.cosine:.5f}",
-            f"{e.worst:.3g}", share(e.clipped), share(e.saturated),
-        ]
-        for e in layers
-    ]  # fmt: skip
-    headers = ["layer", "op", "alone dB", "channel dB", "accum. dB", "cosine", "max error", "clipped", "saturated"]
-    lines = [table(headers, rows, left=("layer", "op"))]
+    lines = [table(COLUMNS, [layer_cells(e) for e in layers], left=("layer", "op"))]
     agreement = "" if report.agreement is None else f"; the largest output agrees on {100 * report.agreement:.1f} %"
     lines.append(f"\n{report.samples} samples{agreement}")
     shown = {id(e) for e in layers}

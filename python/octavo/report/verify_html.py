@@ -19,7 +19,7 @@ from octavo.report.explain_html import COLOURS
 from octavo.report.page import cards, html_table, keys, page, section
 from octavo.report.plots import ONE, TWO, Bar, bar_plot, depth_plot, histogram_plot
 from octavo.report.reasons import kind_of
-from octavo.report.verify import LayerError, VerifyReport, share
+from octavo.report.verify import COLUMNS, LayerError, VerifyReport, layer_cells, share
 
 SHOWN = 6  # layers whose values and weights are drawn
 EXPLAINED = 12  # causes
@@ -104,16 +104,15 @@ def error_parts(report: VerifyReport) -> list[str]:
     marks = keys([(ONE, "the layer alone"), (TWO, "accumulated")], note)
     parts = [section("Signal-to-noise ratio along the depth", marks, drawn)]
     causes: dict[tuple[str, str], list[str]] = {}
-    for e in report.worst_first():
-        if e.cause:
-            causes.setdefault((e.cause, e.mend), []).append(e.node)
+    for e in report.diagnosed():
+        causes.setdefault((e.cause, e.mend), []).append(e.node)
     if causes:
         items = [
             f"<li><b>{escape(listed(nodes))}</b>: {escape(cause)}<small>{escape(mend)}</small></li>"
             for (cause, mend), nodes in causes.items()
         ]
         more = f"<p>and {len(items) - EXPLAINED} more causes</p>" if len(items) > EXPLAINED else ""
-        parts.append(section("Causes and mends, the worst first", f"<ul>{''.join(items[:EXPLAINED])}</ul>", more))
+        parts.append(section("Causes and mends, the root first", f"<ul>{''.join(items[:EXPLAINED])}</ul>", more))
     return parts
 
 
@@ -177,12 +176,5 @@ def box(drawn: str, name: str, text: str) -> str:
 
 
 def layer_table(report: VerifyReport) -> str:
-    columns = ["#", "layer", "op", "alone dB", "accum. dB", "cosine", "max error", "clipped", "saturated"]
-    rows = [
-        [
-            str(k), e.node, e.op, "-" if e.alone is None else f"{e.alone:.1f}", f"{e.sqnr:.1f}", f"{e.cosine:.5f}",
-            f"{e.worst:.3g}", share(e.clipped), share(e.saturated),
-        ]
-        for k, e in enumerate(report.layers, 1)
-    ]  # fmt: skip
-    return section("Layers in order", html_table(columns, rows, left=("layer", "op"), name="layer"))
+    rows = [[str(k), *layer_cells(e)] for k, e in enumerate(report.layers, 1)]
+    return section("Layers in order", html_table(["#", *COLUMNS], rows, left=("layer", "op"), name="layer"))
