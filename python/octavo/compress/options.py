@@ -43,7 +43,8 @@ class Options:
     method: how ranges are calibrated: "minmax", "percentile", "entropy", "mse", or "auto", the best of them for each
         tensor by the error of the layers that read it.
     equalize: channels of consecutive convolutions trade scale first (None: where weights are per tensor).
-    rounding: "adaptive" (the layer's results change least) or "nearest".
+    rounding: "adaptive" (a layer's results change least; where weight_bits are 4 or fewer, blocks of layers then learn
+        to give what they gave, which takes minutes) or "nearest".
     bias_correction: what quantization shifts a layer's mean result by is taken out of its bias.
     least_sqnr: a layer that keeps fewer decibels of its results with the best range of its operand stays float, with
         method="auto" (None: none does).

@@ -22,9 +22,10 @@ from octavo.compress.place import Placement, is_weighted, place
 from octavo.compress.prepare import OLDEST_OPSET
 from octavo.compress.qoperator import to_qoperator
 from octavo.compress.ranges import METHODS
+from octavo.compress.reconstruct import reconstruct
 from octavo.compress.record import LayerReport, Result
 from octavo.compress.rounding import adaptive_weights
-from octavo.compress.scheme import ActivationScheme, QParams
+from octavo.compress.scheme import ActivationScheme, QParams, WeightScheme
 from octavo.compress.units import units_of, with_chains
 from octavo.compress.write import Weights, Writer, quantized_weights
 from octavo.engine import Session
@@ -34,6 +35,7 @@ from octavo.ir import Graph
 from octavo.onnx_export import export_model
 
 SHARED_RANGE = 2.0  # a Concat's operand takes the result's parameters when that widens its range by less
+FEW = 4  # bits, from which on rounding each layer by itself is not enough
 STORAGE_OPSET = 24  # whose types weights take: onnxruntime fuses no product with the int2 that the next one brings
 
 
@@ -150,7 +152,25 @@ class Calibrated:
             if part and options.bias_correction:
                 correct_biases(*work, self.progress)
             self.rounded |= {keys[out]: w for out, w in part.items()}
-        return {out: self.rounded[key] for out, key in keys.items()}
+        weights = {out: self.rounded[key] for out, key in keys.items()}
+        whole = options.weight_scheme
+        if options.rounding == "adaptive" and whole.bits <= FEW and whole.levels != "binary":
+            self.reconstruct(placement, params, weights, schemes, options)
+        return weights
+
+    def reconstruct(
+        self,
+        placement: Placement,
+        params: dict[str, QParams],
+        weights: dict[str, Weights],
+        schemes: Mapping[str, WeightScheme],
+        options: Options,
+    ) -> None:
+        def now() -> Graph:
+            return written(self.graph, placement, params, weights, options.activation_scheme)[0]
+
+        work = (self.graph, placement, self.data, params, weights, schemes, now)
+        reconstruct(*work, options.bias_correction, self.progress)
 
     def calibrate(self, placement: Placement, options: Options) -> None:
         """Histograms and ranges of those tensors of the placement that have none yet."""
