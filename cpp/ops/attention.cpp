@@ -22,8 +22,6 @@ Shape shape4(int64_t a, int64_t b, int64_t c, int64_t d) {
   return s;
 }
 
-float log_of(float x) { return x; }  // the softmax is never a logarithm here
-
 class Attention : public Op {
  public:
   explicit Attention(const BindContext& ctx)
@@ -40,9 +38,8 @@ class Attention : public Op {
     check_dtype(ctx, 0, DType::f32);
     has_mask_ = ctx.has(3);
     if (ctx.step.has("divide") && ctx.step.has("multiply")) ctx.fail("divide and multiply exclude each other");
-    scale_fn_ = ctx.step.has("divide") ? BinaryFn::Div : BinaryFn::Mul;
-    scales_ = ctx.step.has("divide") || ctx.step.has("multiply");
-    if (scales_) scale_ = float(ctx.step.f(scale_fn_ == BinaryFn::Div ? "divide" : "multiply"));
+    divide_ = ctx.step.has("divide");
+    if (divide_ || ctx.step.has("multiply")) scale_ = float(ctx.step.f(divide_ ? "divide" : "multiply"));
   }
 
   void infer(InferContext& ctx) const override {
@@ -133,22 +130,25 @@ class Attention : public Op {
     for (int64_t i = 0; i < blocks; i++) {
       const int64_t first = m0 + (m1 - m0) * i / blocks, rows = m0 + (m1 - m0) * (i + 1) / blocks - first;
       gemm_f32_rows(qk, q.data + first * q.row, q.row, nullptr, 0, scores, s.N, rows, 0, panels_k);
-      if (scales_) eltwise_.binary(int(scale_fn_), int(BinaryShape::scalar_b), scores, &scale_, scores, rows * s.N);
-      if (has_mask_) add_mask(ctx.in[3], b, h, first, scores, rows, s.N);
-      softmax_.rows(scores, scores, rows, s.N, false, log_of);
+      softmax_.scores(scores, rows, s.N, scores_of(ctx, b, h, first, s.N));
       gemm_f32_rows(pv, scores, s.N, nullptr, 0, ctx.out[0].as<float>() + ((b * s.M + first) * s.H + h) * s.E, row,
                     rows, 0, panels_v);
     }
   }
 
-  void add_mask(const View& mask, int64_t b, int64_t h, int64_t first, float* scores, int64_t rows, int64_t n) const {
-    const Shape& shape = mask.shape;
+  // How the scores of rows from `first` on are scaled and masked.
+  ScoresF32 scores_of(RunContext& ctx, int64_t b, int64_t h, int64_t first, int64_t n) const {
+    ScoresF32 how;
+    how.divide = divide_, how.by = scale_;
+    if (!has_mask_) return how;
+    const Shape& shape = ctx.in[3].shape;
     auto size = [&](int axis) { return axis <= shape.rank ? shape[-axis] : 1; };
-    const int64_t row = size(2) == 1 ? 0 : size(1), head = size(1) * size(2);
-    const float* from = mask.as<float>() + (size(3) == 1 ? 0 : h * head) + (size(4) == 1 ? 0 : b * head * size(3));
-    const BinaryShape kind = size(1) == 1 && n != 1 ? BinaryShape::scalar_b : BinaryShape::both;
-    for (int64_t r = 0; r < rows; r++, scores += n)
-      eltwise_.binary(int(BinaryFn::Add), int(kind), scores, from + (first + r) * row, scores, n);
+    const int64_t head = size(1) * size(2);
+    how.mask_row = size(2) == 1 ? 0 : size(1);
+    how.mask = ctx.in[3].as<float>() + (size(3) == 1 ? 0 : h * head) + (size(4) == 1 ? 0 : b * head * size(3)) +
+               first * how.mask_row;
+    how.mask_scalar = size(1) == 1 && n != 1;
+    return how;
   }
 
   // Rows of head h of image b; an axis of one element repeats.
@@ -165,8 +165,7 @@ class Attention : public Op {
   const GemmF32& gemm_;
   const EltwiseF32& eltwise_;
   const SoftmaxF32& softmax_;
-  bool has_mask_ = false, scales_ = false;
-  BinaryFn scale_fn_ = BinaryFn::Mul;
+  bool has_mask_ = false, divide_ = false;
   float scale_ = 1.0f;
 };
 

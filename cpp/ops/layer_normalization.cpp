@@ -38,8 +38,9 @@ class LayerNormalization : public Op {
     const float* bias = ctx.inputs > 2 ? ctx.in[2].as<float>() : nullptr;
     const int64_t chunks = std::min(rows, ctx.pool.chunks_for(total, 16 << 10));
     ctx.pool.parallel_for(chunks, [&](int64_t c, int) {
-      for (int64_t r = rows * c / chunks; r < rows * (c + 1) / chunks; r++)
-        kernel_.row(ctx.in[0].as<float>() + r * n, scale, bias, ctx.out[0].as<float>() + r * n, n, epsilon_);
+      const int64_t first = rows * c / chunks, count = rows * (c + 1) / chunks - first;
+      kernel_.rows(ctx.in[0].as<float>() + first * n, scale, bias, ctx.out[0].as<float>() + first * n, count, n,
+                   epsilon_);
     });
   }
 

@@ -71,9 +71,11 @@ class QGemmDynamic : public Op {
     const uint32_t zp = ctx.in[1].as<uint8_t>()[0];
     float* m = reinterpret_cast<float*>(ctx.scratch + side_bytes());
     const float scale = ctx.in[3].as<float>()[0];
+    const int32_t *start = packed_.bias(), *sums = sums_.data();
+    const float* factors = packed_.m();
     for (size_t i = 0; i < sums_.size(); i++) {
-      bias[i] = int32_t(uint32_t(packed_.bias()[i]) - zp * uint32_t(sums_[i]));
-      m[i] = scale * packed_.m()[i];
+      bias[i] = int32_t(uint32_t(start[i]) - zp * uint32_t(sums[i]));
+      m[i] = scale * factors[i];
     }
     const View* z = ctx.inputs > 6 && ctx.in[6].data ? &ctx.in[6] : nullptr;
     GemmS8Job job;

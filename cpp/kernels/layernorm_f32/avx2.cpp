@@ -8,6 +8,6 @@ namespace {
 }  // namespace
 }  // namespace avx2
 
-extern const LayernormF32 layernorm_f32_avx2 = {avx2::layernorm_row};
+extern const LayernormF32 layernorm_f32_avx2 = {avx2::layernorm_rows};
 
 }  // namespace octavo

@@ -8,6 +8,6 @@ namespace {
 }  // namespace
 }  // namespace avx512vnni
 
-extern const LayernormF32 layernorm_f32_avx512vnni = {avx512vnni::layernorm_row};
+extern const LayernormF32 layernorm_f32_avx512vnni = {avx512vnni::layernorm_rows};
 
 }  // namespace octavo

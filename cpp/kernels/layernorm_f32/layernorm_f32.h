@@ -9,7 +9,7 @@
 namespace octavo {
 
 struct LayernormF32 {
-  void (*row)(const float* x, const float* scale, const float* bias, float* y, int64_t n, float epsilon);
+  void (*rows)(const float* x, const float* scale, const float* bias, float* y, int64_t rows, int64_t n, float epsilon);
 };
 
 }  // namespace octavo

@@ -8,6 +8,6 @@ namespace {
 }  // namespace
 }  // namespace scalar
 
-extern const LayernormF32 layernorm_f32_scalar = {scalar::layernorm_row};
+extern const LayernormF32 layernorm_f32_scalar = {scalar::layernorm_rows};
 
 }  // namespace octavo

@@ -9,6 +9,6 @@ namespace {
 }  // namespace
 }  // namespace avx2
 
-extern const SoftmaxF32 softmax_f32_avx2 = {avx2::softmax_rows, avx2::softmax_columns};
+extern const SoftmaxF32 softmax_f32_avx2 = {avx2::softmax_rows, avx2::softmax_scores, avx2::softmax_columns};
 
 }  // namespace octavo

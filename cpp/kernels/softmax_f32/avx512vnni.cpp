@@ -9,6 +9,7 @@ namespace {
 }  // namespace
 }  // namespace avx512vnni
 
-extern const SoftmaxF32 softmax_f32_avx512vnni = {avx512vnni::softmax_rows, avx512vnni::softmax_columns};
+extern const SoftmaxF32 softmax_f32_avx512vnni = {avx512vnni::softmax_rows, avx512vnni::softmax_scores,
+                                                  avx512vnni::softmax_columns};
 
 }  // namespace octavo

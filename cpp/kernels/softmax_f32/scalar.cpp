@@ -9,6 +9,6 @@ namespace {
 }  // namespace
 }  // namespace scalar
 
-extern const SoftmaxF32 softmax_f32_scalar = {scalar::softmax_rows, scalar::softmax_columns};
+extern const SoftmaxF32 softmax_f32_scalar = {scalar::softmax_rows, scalar::softmax_scores, scalar::softmax_columns};
 
 }  // namespace octavo

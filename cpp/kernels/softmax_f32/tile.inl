@@ -52,6 +52,47 @@ OCTAVO_INLINE void map_row(const float* x, float* y, int64_t n, F f) {
   if (i < n) vstore_n(y + i, f(vload_n(x + i, int(n - i))), int(n - i));
 }
 
+// Scales and masks a row in place; its largest element, as largest() finds it.
+OCTAVO_INLINE float prepare_scores(float* x, int64_t n, const ScoresF32& how, const float* mask) {
+  const vf by = vset(how.by), same = vset(how.mask_scalar ? *mask : 0.0f);
+  vf top = vset(-__builtin_inff());
+  auto step = [&](vf v, vf m) __attribute__((always_inline)) {
+    v = how.divide ? vdiv(v, by) : vmul(v, by);
+    return mask ? vadd(v, m) : v;
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const vf v = step(vload(x + i), mask && !how.mask_scalar ? vload(mask + i) : same);
+    vstore(x + i, v);
+    top = vmax(v, top);
+  }
+  float lane[kLanes];
+  vstore(lane, top);
+  if (const int left = int(n - i)) {
+    vstore_n(x + i, step(vload_n(x + i, left), mask && !how.mask_scalar ? vload_n(mask + i, left) : same), left);
+    for (; i < n; i++) lane[0] = x[i] > lane[0] ? x[i] : lane[0];
+  }
+  for (int half = kLanes / 2; half; half >>= 1)
+    for (int l = 0; l < half; l++) lane[l] = lane[l] > lane[l + half] ? lane[l] : lane[l + half];
+  return lane[0];
+}
+
+void softmax_scores(float* x, int64_t rows, int64_t n, const ScoresF32& how) {
+  constexpr int kRows = 16;
+  if (n <= 0) return;
+  const float* mask = how.mask;
+  for (; rows > 0; rows -= kRows, x += kRows * n) {
+    const int count = rows < kRows ? int(rows) : kRows;
+    float top[kRows], sum[kRows];
+    for (int r = 0; r < count; r++, mask += mask ? how.mask_row : 0) top[r] = prepare_scores(x + r * n, n, how, mask);
+    for (int r = 0; r < count; r++) sum[r] = exponentials(x + r * n, x + r * n, n, vset(top[r]));
+    for (int r = 0; r < count; r++) {
+      const vf s = vset(1.0f / sum[r]);
+      map_row(x + r * n, x + r * n, n, [&](vf v) __attribute__((always_inline)) { return vmul(v, s); });
+    }
+  }
+}
+
 // Stage by stage for a few rows, so that one row's reductions overlap with the next row's work.
 void softmax_rows(const float* x, float* y, int64_t rows, int64_t n, bool log, float (*log_of)(float)) {
   constexpr int kRows = 16;
