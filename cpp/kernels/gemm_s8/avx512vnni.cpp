@@ -25,8 +25,7 @@ inline __attribute__((always_inline)) void dot_all(VI& acc, VB x, const int8_t* 
 #include "kernels/gemm_s8/tile.inl"
 #ifndef OCTAVO_FIXED
 #include "kernels/gemm_s8/stem.inl"
-#else
-constexpr auto stem = nullptr;
+#include "kernels/gemm_s8/strip.inl"
 #endif
 
 constexpr GemmS8 kTable = {
@@ -43,7 +42,11 @@ constexpr GemmS8 kTable = {
     {{OCTAVO_HALF_TILES_14(2)}, {OCTAVO_HALF_TILES_9(3)}},
     pack_rows,
     sum_rows,
+#ifndef OCTAVO_FIXED
+    {strip<1>, strip<2>, strip<3>, strip<4>},
+    {kStripRows[0], kStripRows[1], kStripRows[2], kStripRows[3]},
     stem,
+#endif
 };
 
 }  // namespace

@@ -7,6 +7,7 @@ namespace octavo {
 namespace {
 
 constexpr size_t kBlock = 384 << 10;  // bytes of weights that stay in the second-level cache while rows pass
+constexpr int32_t kStripGroups = 36;  // up to so many groups tiles are so short that strips of them pay
 constexpr int64_t kGrain = 1;         // microseconds of work worth a chunk
 
 struct Cut {
@@ -74,6 +75,19 @@ void set_panel(const Cut& cut, const GemmS8Packed::Panel& q, GemmS8Tile& k, cons
     k.out = e.lo == 0 && e.hi == 255 ? GemmS8Out::u8_saturate : GemmS8Out::u8_bytes;
 }
 
+// Rows [first, last) of one line by strips, and a tile of what is left; k stands at the line's first row.
+void run_strip(const GemmS8& kernel, const GemmS8Packed::Panel& q, GemmS8Tile k, int64_t first, int64_t last) {
+  const int64_t height = kernel.strip_rows[q.nr - 1], tiles = (last - first) / height;
+  k.a += first * k.lda;
+  k.c = static_cast<uint8_t*>(k.c) + first * k.ldc;
+  if (tiles > 0) kernel.strip[q.nr - 1](k, tiles);
+  const int64_t left = last - first - tiles * height;
+  if (left == 0) return;
+  k.a += tiles * height * k.lda;
+  k.c = static_cast<uint8_t*>(k.c) + tiles * height * k.ldc;
+  kernel.tile[q.nr - 1][left - 1](k);
+}
+
 // Part r of `parts` of the rows, times panels [p0, p1).
 void run_part(const Cut& cut, int64_t r, int64_t parts, int64_t p0, int64_t p1) {
   const GemmS8Job& job = cut.job;
@@ -95,11 +109,14 @@ void run_part(const Cut& cut, int64_t r, int64_t parts, int64_t p0, int64_t p1) 
   k.row_bias = nullptr;
   k.ldc = job.out.row, k.ldz = job.z.row;
   k.zp = e.zp, k.lo = e.lo, k.hi = e.hi;
+  const bool short_tiles = k.outer == 1 && k.inner == 1 && k.groups <= kStripGroups && !job.row_bias && !bytes;
   for (int64_t p = p0; p < p1; p += block) {
     const int64_t last = std::min(p1, p + block);
     GemmS8Packed::Panel q = cut.b.panel(p);
     const int64_t begin = q.first;
     set_panel(cut, q, k, &micro);
+    const bool strips = short_tiles && !q.extras && micro == cut.kernel.tile[q.nr - 1] && cut.kernel.strip[q.nr - 1] &&
+                        (k.out == GemmS8Out::u8_saturate || k.out == GemmS8Out::u8_bytes);
     const Tiling cuts(cut.kernel, q.nr, job.in.rows);
     const int64_t tiles = job.in.lines * cuts.per_line, t1 = tiles * (r + 1) / parts;
     for (int64_t tile = tiles * r / parts; tile < t1;) {
@@ -110,6 +127,13 @@ void run_part(const Cut& cut, int64_t r, int64_t parts, int64_t p0, int64_t p1) 
       const float* z = e.z_f ? e.z_f + at : nullptr;
       int64_t t = tile % cuts.per_line, first = t * cuts.base + std::min(t, cuts.extra);
       const int64_t end = std::min(t1 - tile, cuts.per_line - t) + tile;
+      if (strips) {
+        const int64_t past = t + end - tile;
+        k.a = a, k.c = c + q.first;
+        run_strip(cut.kernel, q, k, first, past * cuts.base + std::min(past, cuts.extra));
+        tile = end;
+        continue;
+      }
       for (; tile < end; tile++, t++) {
         const int64_t rows = cuts.base + (t < cuts.extra);
         k.a = a + first * job.in.row;

@@ -93,6 +93,10 @@ struct GemmS8 {
                     bool natural, int32_t* sums);
   // sums[r] = sum of a[r * lda + k]
   void (*sum_rows)(const uint8_t* a, int64_t lda, int64_t rows, int64_t k, int32_t* sums);
+  // `tiles` tiles of strip_rows rows below one another, of nr vectors (index nr - 1), for a single segment without
+  // extras and row_bias and out u8_saturate or u8_bytes; null: the ISA gains nothing by it.
+  void (*strip[kGemmS8MaxVectors])(const GemmS8Tile& first, int64_t tiles) = {};
+  int32_t strip_rows[kGemmS8MaxVectors] = {};
   // stem.h, for CPUs that permute bytes (AVX-512 VBMI); null: the ISA has none.
   void (*stem)(const StemLine& line) = nullptr;
 };

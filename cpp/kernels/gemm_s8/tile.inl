@@ -54,6 +54,8 @@ OCTAVO_INLINE void store_u8(VI (&acc)[MR][NR], const GemmS8Tile& t) {
         store_half<0>(c + i * t.ldc, y), store_quarter<2>(c + i * t.ldc + kBytes / 2, y);
       else
         store_b(c + i * t.ldc, y, t.cols);
+    } else if (whole && t.ldc == NR * kLanes && i + kRows <= MR) {
+      store_b(c + i * t.ldc, y);  // dense rows
     } else if (whole && NR == 2) {
       store_half<0>(c + i * t.ldc, y);
       if (i + 1 < MR) store_half<1>(c + (i + 1) * t.ldc, y);
