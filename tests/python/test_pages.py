@@ -169,6 +169,12 @@ def test_names_are_text() -> None:
     assert text.count("&lt;script&gt;") == 6
 
 
+def test_long_names_keep_their_end_in_sight() -> None:
+    name = "/encoder/" + "layer/" * 20 + "MatMul_7"
+    text = html_table(["node", "why"], [[name, name]], left=("node",), name="node")
+    assert re.search(r">…[^<]*/MatMul_7</td>", text) and text.count(name) == 2  # its tip, and the other column
+
+
 def test_verify_page() -> None:
     net = convnet()
     coarse = octavo.quantize(net, samples(), weight_bits=2, rounding="nearest").model

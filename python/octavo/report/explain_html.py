@@ -6,9 +6,9 @@ from html import escape
 from typing import Any
 
 from octavo.report.explain import COLUMNS, LEFT, SECTIONS, grouped, layer_cells, peak_text, percent, total_text
-from octavo.report.page import cards, keys, page, section
+from octavo.report.page import NAME, cards, keys, page, section
 from octavo.report.plots import Bar, bar, bar_plot
-from octavo.report.table import shape_text
+from octavo.report.table import shape_text, shorten
 
 COLOURS = {
     "int8": "#1f77b4",
@@ -81,6 +81,6 @@ def layer_table(layers: list[dict[str, Any]]) -> str:
         for head, text in zip(COLUMNS, layer_cells(r)):
             kind = ' class="left name"' if head == "node" else " class=left" if head in LEFT else ""
             title = f' title="{escape(text)}"' if head == "node" else ""
-            cells.append(f"<td{kind}{title}>{escape(text)}</td>")
+            cells.append(f"<td{kind}{title}>{escape(shorten(text, NAME) if head == 'node' else text)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

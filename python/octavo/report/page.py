@@ -9,6 +9,9 @@ from pathlib import Path
 
 from octavo import __version__
 from octavo.errors import IoError
+from octavo.report.table import shorten
+
+NAME = 42  # letters of a node's name that a table shows
 
 STYLE = """
 :root { color-scheme: light dark; --back: #f5f7f9; --paper: #fff; --ink: #1b2530; --soft: #45525f; --faint: #5b6874;
@@ -42,7 +45,7 @@ table { border-collapse: collapse; width: 100%; font-size: 12.5px; font-variant-
 th { text-align: right; color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line); padding: 4px 8px; }
 th { white-space: nowrap; }
 td { text-align: right; padding: 2px 8px; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-th.left, td.left { text-align: left; } td.name { max-width: 260px; overflow: hidden; text-overflow: ellipsis; }
+th.left, td.left { text-align: left; }
 tr:hover td { background: var(--hover); } li { margin: 2px 0; overflow-wrap: anywhere; } ul { padding-left: 20px; }
 li small { display: block; color: var(--soft); font-size: 13px; }
 @media (max-width: 600px) { main { padding: 14px 10px 32px; } section { padding: 10px; } .cards { gap: 8px; }
@@ -123,6 +126,6 @@ def html_table(
         for column, text in zip(columns, row):
             kind = ' class="left name"' if column == name else " class=left" if column in left else ""
             tip = f' title="{escape(text)}"' if column == name else ""
-            cells.append(f"<td{kind}{tip}>{escape(text)}</td>")
+            cells.append(f"<td{kind}{tip}>{escape(shorten(text, NAME) if column == name else text)}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
