@@ -89,7 +89,8 @@ class Judgement:
 
     drop: what accuracy loses, in points, with its 95 % interval. lost, won: labelled samples that only the float
     model, only the quantized one answers rightly. agreement: per cent of all samples with the same largest answer
-    (None: of embeddings). sqnr: of the answers, in decibels. right: a bit a labelled sample, hexadecimal.
+    (None: of embeddings). sqnr: of the answers, in decibels. right: a bit a labelled sample; of embeddings cosines and
+    scores: a float32 a pair; all hexadecimal, so that any two tools can be compared later.
     """
 
     samples: int
@@ -103,6 +104,8 @@ class Judgement:
     agreement: float | None
     sqnr: float
     right: str = ""
+    cosines: str = ""
+    scores: str = ""
 
     @classmethod
     def of(cls, model: Listed, exact: np.ndarray, rough: np.ndarray) -> Judgement:
@@ -110,9 +113,9 @@ class Judgement:
         noise = float(((exact.astype(np.float64) - rough) ** 2).sum())
         sqnr = 10 * math.log10(float((exact.astype(np.float64) ** 2).sum()) / noise) if noise else math.inf
         if model.task == "sts":
-            low, high = bootstrap(cosines(exact), cosines(rough), model.labels)
-            n = len(model.labels)
-            return cls(len(exact), n, a, b, a - b, (low, high), None, None, None, sqnr)
+            found, scores = cosines(rough), model.labels
+            interval, held = bootstrap(cosines(exact), found, scores), (numbers(found), numbers(scores))
+            return cls(len(exact), len(scores), a, b, a - b, interval, None, None, None, sqnr, "", *held)
         was, now = right(model, exact), right(model, rough)
         lost, won = int((was & ~now).sum()), int((now & ~was).sum())
         low, high = paired_interval(lost, won, len(was))
@@ -134,6 +137,14 @@ def bootstrap(exact: np.ndarray, rough: np.ndarray, scores: np.ndarray, rounds: 
         drops.append(spearman(exact[k], scores[k]) - spearman(rough[k], scores[k]))
     low, high = np.percentile(drops, [2.5, 97.5])
     return float(low), float(high)
+
+
+def numbers(x: np.ndarray) -> str:
+    return x.astype("<f4").tobytes().hex()
+
+
+def read_numbers(text: str) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(text), "<f4")
 
 
 def packed(bits: np.ndarray) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from judge import unpacked
+from judge import bootstrap, read_numbers, unpacked
 from octavo.report.paired import paired_interval
 from octavo.report.table import table
 
@@ -44,15 +44,19 @@ def models(record: Record, part: str) -> dict[str, dict[str, Record]]:
     return found
 
 
-def best_peer(tools: Mapping[str, Record]) -> tuple[str, Record] | None:
-    """The most accurate of the others; of equals the one whose answers are closest to the float model's."""
-    peers = [(name, unit) for name, unit in tools.items() if not name.startswith("octavo") and "failed" not in unit]
+def best_peer(tools: Mapping[str, Record], ours: str) -> tuple[str, Record] | None:
+    """The most accurate of the others in the same mode; of equals the one whose answers are closest to the float's."""
+    dynamic = ours.endswith("dynamic")
+    others = [n for n in tools if not n.startswith("octavo") and n.endswith("dynamic") == dynamic]
+    peers = [(name, tools[name]) for name in others if "failed" not in tools[name]]
     return max(peers, key=lambda p: (p[1]["accuracy"], p[1]["sqnr"]), default=None)
 
 
 def versus(ours: Record, peer: Record, count: int) -> tuple[float, tuple[float, float] | None]:
     """What one loses against the other on the same samples, in points, and its 95 % interval."""
     gap = peer["accuracy"] - ours["accuracy"]
+    if ours.get("cosines") and peer.get("cosines"):
+        return gap, bootstrap(*(read_numbers(text) for text in (peer["cosines"], ours["cosines"], ours["scores"])))
     if not ours.get("right") or not peer.get("right"):
         return gap, None
     a, b = unpacked(peer["right"], count), unpacked(ours["right"], count)
@@ -70,7 +74,7 @@ def summary(record: Record) -> Table:
             goal = GOALS.get(model)
             least = ours["interval"][0]
             met = "-" if goal is None else "yes" if ours["drop"] <= goal else "by the interval" if least <= goal else "no"  # fmt: skip  # noqa: E501
-            peer = best_peer(tools)
+            peer = best_peer(tools, name)
             row = [model + name.removeprefix("octavo"), points(ours["float_accuracy"]), points(ours["accuracy"]),
                    points(ours["drop"], "+"), span(ours["interval"]), points(goal), met]  # fmt: skip
             if peer is not None:
@@ -83,7 +87,8 @@ def summary(record: Record) -> Table:
     text = (
         "Per cent right on the samples that did not calibrate (text: Spearman's correlation times 100), of the float "
         "model and of octavo.quantize with its default options, in onnxruntime; drop in points and its paired 95 % "
-        "interval; the most accurate of the others, and the interval of what octavo loses against it."
+        "interval; the most accurate of the others (dynamic beside dynamic), and the interval of what octavo loses "
+        "against it."
     )
     heads = ["model", "float", "octavo", "drop", "95 %", "allowed", "met", "best other", "its", "behind it, 95 %", "at least as good"]  # fmt: skip  # noqa: E501
     return "Accuracy", text, heads, rows

@@ -160,6 +160,7 @@ def test_judging() -> None:
     assert -100 <= scipy_like <= 100 and judge.ranks(np.array([3.0, 1, 3])).tolist() == [2.5, 1, 2.5]
     low, high = judge.bootstrap(a, a + rng.normal(0, 0.1, 50), a)
     assert 0 <= low < high < 5
+    assert judge.read_numbers(judge.numbers(a)).tolist() == a.astype(np.float32).tolist()
     bits = rng.random(37) < 0.5
     assert np.array_equal(judge.unpacked(judge.packed(bits), 37), bits)
 

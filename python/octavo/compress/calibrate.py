@@ -47,7 +47,7 @@ def collect(
 
     session: of the same graph, made with optimize=False so that no tensor was fused away. Raises InvalidModel, naming
     the tensor and the node that computes it, when a value is not finite; InvalidArgument when a tensor was never
-    computed.
+    computed, or an input always zero.
     """
     found = {name: Histogram() for name in names}
     producers = graph.producers()
@@ -74,5 +74,11 @@ def collect(
             f"the calibration data never computes '{missing[0]}'"
             + (f" and {len(missing) - 1} more tensors" if len(missing) > 1 else "")
             + ": it holds no elements in any sample"
+        )
+    still = next((name for name in graph.inputs if name in found and found[name].lo == found[name].hi == 0), None)
+    if still is not None:
+        raise InvalidArgument(
+            f"the calibration data never exercises input '{still}': it is 0 in every sample. Give samples in which "
+            "it is not, or exclude the nodes that read it"
         )
     return found

@@ -92,7 +92,16 @@ class Calibrated:
         quantized, notes = written(graph, placement, params, weights, scheme)
         if options.format == "qoperator":
             notes += to_qoperator(quantized, {node.name for node in placement.nodes})
-        return Result(quantized, layers, notes)
+        return Result(quantized, layers, notes + self.silent_tensors(placement))
+
+    def silent_tensors(self, placement: Placement) -> list[tuple[str, str]]:
+        """Notes about tensors whose range says nothing."""
+        makers = self.graph.producers()
+        return [
+            (makers[name].name, f"its result '{name}' is 0 in every calibration sample: its scale is a guess")
+            for name in placement.tensors
+            if name in makers and name in self.histograms and self.histograms[name].lo == self.histograms[name].hi == 0
+        ]
 
     def place(self, options: Options) -> Placement:
         """Where quantization goes when no layer is left float. Raises Unsupported when there is nowhere."""
