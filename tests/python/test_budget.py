@@ -14,6 +14,8 @@ from onnx import helper
 import octavo
 from octavo.cli import main
 from octavo.compress.budget import Move, checked_mix, hull
+from octavo.compress.data import Calibration, Part
+from octavo.compress.judge import Judge, logits
 from octavo.compress.options import Options
 from octavo.compress.place import place
 from octavo.compress.prepare import prepare
@@ -83,11 +85,16 @@ def test_what_keeps_a_budget_has_the_sensitive_layer_in_more_bits() -> None:
     assert budget.stops[0] == "layer1"
 
 
+def agreeing(session: octavo.Session) -> float:
+    got = np.concatenate([session.run(None, f)[0] for f in rows()])
+    return 100 * float(np.mean(got.argmax(1) == outputs(wide(), rows()).argmax(1)))
+
+
 def test_a_float_layer_says_that_the_budget_wants_it_so() -> None:
     net, data = wide(), rows()
     every = octavo.quantize(net, data, weight_bits=2, rounding="nearest")
     drop = 0.8 * (100 - agreement(net, every.model, data))
-    report = octavo.quantize(net, data, max_drop=drop, rounding="nearest", mix=(2, "float"))
+    report = octavo.quantize(net, data, max_drop=drop, rounding="nearest", mix=(2, "float"), metric=agreeing)
     left = [layer for layer in report.float_layers if layer.op == "MatMul"]
     assert left and all("left float to keep max_drop=" in layer.reason for layer in left)
     relus = {layer.name: layer.kind for layer in report.layers if layer.op == "Relu"}
@@ -127,8 +134,47 @@ def test_labels_and_metric_are_what_points_are_counted_in() -> None:
         budget = report.budget
         assert budget is not None and budget.measure == measure
         assert budget.float_score == pytest.approx(before)
-        assert budget.points[budget.chosen].score == pytest.approx(after)
-    assert by_labels.model.SerializeToString() == by_metric.model.SerializeToString()
+        point = budget.points[budget.chosen]
+        assert point.score == pytest.approx(right(octavo.Session(report.model))) and (point.expected is None) == (
+            measure == "metric"
+        )
+
+
+def test_the_expectation_is_what_noise_does_to_margins() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 2, (4000, 8)).astype(np.float32)
+    net = model([helper.make_node("Identity", ["x"], ["y"], "same")], [tensor("x", ["N", 8])], [tensor("y", ["N", 8])])
+    session = octavo.Session(net)
+    truth = np.where(rng.random(4000) < 0.8, x.argmax(1), 3)
+    for labels in (None, truth):
+        judge = Judge(session, Calibration([{"x": x}], session.get_inputs()), labels=labels)
+        assert judge.expected(0.0) == (0, 0)
+        for sigma in (0.3, 1.0):
+            noise = rng.normal(0, sigma / np.sqrt(2), x.shape) * x.std(1, keepdims=True)  # differences of two: sigma
+            drop = judge.exact - 100 * np.mean((x + noise).argmax(1) == judge.truth)
+            expected, error = judge.expected(sigma)
+            assert abs(expected - drop) < 2 and 0 < error < 1
+    assert np.allclose(logits(np.array([[0.25, 0.75]])), np.log([[0.25, 0.75]]))
+
+
+def test_noise_is_measured_on_samples_that_calibrated_nothing() -> None:
+    """Weights rounded for 24 samples of 64 inputs fit these very samples: the count on them is blind to the loss."""
+    net, data, fresh = wide(), rows(24), rows(512, seed=7)
+    report = octavo.quantize(net, data, max_drop=60.0, weight_bits=4, mix=(4,))
+    assert report.budget is not None
+    point = report.budget.points[report.budget.chosen]
+    lost = 100 - agreement(net, report.model, fresh)
+    assert point.expected is not None and abs(point.expected - lost) < 6
+    own = octavo.quantize(net, data, max_drop=60.0, weight_bits=4, mix=(4,), tune_data=fresh)
+    assert own.budget is not None
+    judged = own.budget.points[own.budget.chosen]
+    assert judged.drop == pytest.approx(lost) and judged.expected is not None and judged.expected > lost / 2
+
+
+def test_part_of_the_data() -> None:
+    whole = Calibration(rows(9), octavo.Session(wide()).get_inputs())
+    part = Part(whole, lambda k: k % 3 == 2)
+    assert [f["x"][0, 0] for f in part] == [f["x"][0, 0] for f in rows(9)][2::3] and part.total == 3
 
 
 def test_tuning_data_of_its_own() -> None:

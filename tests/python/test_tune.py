@@ -18,7 +18,7 @@ from octavo.compress.record import TUNE, read_record, record_text
 from octavo.engine import Session
 from octavo.report.explain import explain, explain_text
 from small_models import model, tensor
-from test_budget import agreement, rows, wide
+from test_budget import agreeing, agreement, rows, wide
 from test_quantize import convnet, samples
 
 Cost = Callable[[str, str], float]  # (operator, name of a step) -> milliseconds
@@ -169,7 +169,9 @@ def test_the_fastest_mix_that_keeps_a_budget(clock: Callable[[Cost], None]) -> N
     net, data = wide(), rows()
     every = octavo.quantize(net, data, weight_bits=2, rounding="nearest")
     drop = 0.8 * (100 - agreement(net, every.model, data))
-    report = octavo.quantize(net, data, max_drop=drop, weight_bits=2, rounding="nearest", prefer="speed")
+    report = octavo.quantize(
+        net, data, max_drop=drop, weight_bits=2, rounding="nearest", prefer="speed", metric=agreeing
+    )
     left = {layer.name for layer in report.float_layers}
     assert "layer1" in left and "layer3" not in left
     assert 100 - agreement(net, report.model, data) <= drop

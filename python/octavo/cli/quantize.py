@@ -212,6 +212,7 @@ def budget_text(budget: BudgetReport) -> list[str]:
             ("* " if p is chosen else "") + p.name,
             f"{p.score:.2f}",
             f"{p.drop:.2f}",
+            "" if p.expected is None else f"{p.expected:.2f} +- {p.error:.2f}",
             f"{p.bytes:,}",
             "yes" if p.met else "no",
         ]
@@ -220,7 +221,7 @@ def budget_text(budget: BudgetReport) -> list[str]:
     lines = [
         "",
         f"Budget: {budget.max_drop:g} points of {budget.measure}; {budget.rows} rows",
-        table(["mix tried", budget.measure, "drop", "bytes", "kept"], rows, left=("mix tried",)),
+        table(["mix tried", budget.measure, "drop", "expected", "bytes", "kept"], rows, left=("mix tried",)),
     ]
     if budget.stops:
         lines.append("Kept from fewer bits, the most sensitive first: " + ", ".join(budget.stops[:SHOWN]))

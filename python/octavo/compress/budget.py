@@ -15,12 +15,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from octavo.compress.calibrate import Progress, silent
+from octavo.compress.data import Calibration, Part
 from octavo.compress.judge import Judge
 from octavo.compress.options import FLOAT, Options
 from octavo.compress.record import BudgetPoint, BudgetReport, Sensitivity
@@ -34,6 +35,7 @@ from octavo.onnx_export import export_model
 SAMPLES = 16  # that layers are ranked on
 PERFECT = 200.0  # decibels; equal outputs
 FINAL = ("Softmax", "LogSoftmax", "Sigmoid")  # outputs are compared before these flatten them
+NEGLIGIBLE = 1e-9
 NAMED = 5  # layers an error names
 PREFER = ("size", "speed")
 LEAST_MS = 1e-6  # what a layer saves at least, that tune found no loser
@@ -59,11 +61,13 @@ def search(
     prefer: str = "size",
     mix: Sequence[Bits] | None = None,
     times: Mapping[str, tuple[float, float]] | None = None,
+    held: Held | None = None,
     progress: Progress = silent,
 ) -> tuple[Options, BudgetReport]:
     """Options with layer_bits for each layer, and the account of the search.
 
     Layers that options.layer_bits names keep what it says. max_drop: in judge's points below the float model.
+    held: samples that are kept from calibration, to measure noise on.
     mix: the bits that layers may have, "float" among them. times: ms of each unit as int8 and float, to prefer speed.
 
     Raises InvalidArgument for a wrong argument; Unsupported, naming the layers that stop it, when no mix keeps the
@@ -78,8 +82,9 @@ def search(
     levels = checked_mix(mix, options, work.graph.opset, prefer)
     heard, work.progress = work.progress, silent
     try:
-        found = sensitivities(work, options, units, levels, progress)
-        tried = Tried(work, options, judge, max_drop, progress)
+        part, data = (held.work, Part(judge.data, held.out)) if held is not None else (work, judge.data)
+        found = sensitivities(part, data, options, units, levels, progress)
+        tried = Tried(work, options, judge, max_drop, held, progress)
         base: dict[str, Bits] = {u.name: levels[0] for u in units if u.weights}
         results = [best_mix(tried, path(work.graph, units, levels, found, prefer, times))]
         if FLOAT in levels and tried.point(base).met:  # then mixes without float layers may be smaller than those with
@@ -103,31 +108,58 @@ def search(
     return options.with_layers(chosen.layer_bits), report
 
 
+@dataclass
+class Held:
+    """Samples of the calibration data kept out: work is calibrated on the others; out tells theirs by number."""
+
+    work: Calibrated
+    out: Callable[[int], bool]
+
+
 class Tried:
     """The mixes that were tried, each once."""
 
     def __init__(
-        self, work: Calibrated, options: Options, judge: Judge, max_drop: float, progress: Progress = silent
+        self,
+        work: Calibrated,
+        options: Options,
+        judge: Judge,
+        max_drop: float,
+        held: Held | None = None,
+        progress: Progress = silent,
     ) -> None:
-        self.work, self.options, self.judge, self.max_drop, self.progress = work, options, judge, max_drop, progress
+        self.work, self.options, self.judge, self.max_drop = work, options, judge, max_drop
+        self.held, self.progress = held, progress
         self.points = [BudgetPoint("float", judge.exact, 0.0, export_model(work.graph).ByteSize(), True)]
         self.known: dict[frozenset[tuple[str, Bits]], BudgetPoint] = {}
 
     def point(self, layers: Mapping[str, Bits]) -> BudgetPoint:
         key = frozenset(layers.items())
         if key not in self.known:
-            proto = export_model(self.work.quantize(self.options.with_layers(layers), {}).graph)
-            score = self.judge.score(Session(proto))
+            options = self.options.with_layers(layers)
+            proto = export_model(self.work.quantize(options, {}).graph)
+            session = Session(proto)
+            score = self.judge.score(session)
             drop = self.judge.exact - score
+            point = BudgetPoint("", score, drop, proto.ByteSize(), drop <= self.max_drop + NEGLIGIBLE, dict(layers))
+            if point.met and self.judge.metric is None:
+                point.expected, point.error = self.expected(session, options)
+                point.met = point.expected + point.error <= self.max_drop + NEGLIGIBLE
             counts = Counter(layers.values())
-            name = ", ".join(
+            point.name = ", ".join(
                 f"{counts[b]} {b if b == FLOAT else f'{b}-bit'}" for b in sorted(counts, key=str, reverse=True)
             )
-            met = drop <= self.max_drop + 1e-9
-            self.known[key] = BudgetPoint(name, score, drop, proto.ByteSize(), met, dict(layers))
+            self.known[key] = point
             self.points.append(self.known[key])
             self.progress("searching", len(self.points) - 1, None)
         return self.known[key]
+
+    def expected(self, session: Session, options: Options) -> tuple[float, float]:
+        """The drop that the mix's noise leads to, measured on samples that calibrated nothing, where there are."""
+        if self.held is None:
+            return self.judge.expected(self.judge.noise(session))
+        part = Session(export_model(self.held.work.quantize(options, {}).graph))
+        return self.judge.expected(self.judge.noise(part, self.held.out))
 
 
 def best_mix(tried: Tried, route: tuple[list[Move], dict[str, Bits]]) -> BudgetPoint | None:
@@ -174,10 +206,10 @@ def stored_bits(options: Options, bits: Bits, opset: int) -> int:
 
 
 def sensitivities(
-    work: Calibrated, options: Options, units: list[Unit], levels: list[Bits], progress: Progress
+    work: Calibrated, data: Calibration, options: Options, units: list[Unit], levels: list[Bits], progress: Progress
 ) -> list[Sensitivity]:
     """Of each unit, at each of its bits: noise against signal at the outputs when nothing else is quantized."""
-    probe = Probe(work)
+    probe = Probe(work, data)
     for bits in levels:
         if bits != FLOAT:  # all of them at once, so that they are rounded in one reading of the data
             work.quantize(options.with_layers({u.name: bits for u in units if u.weights}), {})
@@ -199,7 +231,7 @@ def sensitivities(
 class Probe:
     """The float model's outputs on some samples, kept to compare others with."""
 
-    def __init__(self, work: Calibrated) -> None:
+    def __init__(self, work: Calibrated, data: Calibration) -> None:
         graph = work.graph
         makers = graph.producers()
         self.outputs: list[tuple[str, str]] = []
@@ -210,7 +242,7 @@ class Probe:
                 self.outputs.append((public, name))
         if not self.outputs:
             raise Unsupported("no output is float: layers cannot be ranked by what they do to it")
-        self.feeds = list(itertools.islice(work.data, SAMPLES))
+        self.feeds = list(itertools.islice(data, SAMPLES))
         self.exact = self.run(graph)
 
     def run(self, graph: Graph) -> list[list[np.ndarray]]:
@@ -297,7 +329,7 @@ def worst_first(found: Sequence[Sensitivity]) -> list[Sensitivity]:
 
 def stopped(report: BudgetReport, levels: list[Bits]) -> str:
     """Why no mix keeps the budget, for an error."""
-    least = min(report.points[1:], key=lambda p: p.drop)
+    least = min(p.worst for p in report.points[1:])
     worst = {s.layer: s for s in reversed(worst_first(report.sensitivities))}  # of each layer, at its fewest bits
     names = ", ".join(
         f"'{s.layer}' ({s.sqnr:.1f} dB at {s.bits} bits)" for s in worst_first(list(worst.values()))[:NAMED]
@@ -305,7 +337,7 @@ def stopped(report: BudgetReport, levels: list[Bits]) -> str:
     mend = "" if FLOAT in levels else "; let layers stay float (mix)"
     return (
         f"no mix of quantized layers keeps max_drop={report.max_drop:g}: the best of {len(report.points) - 1} tried "
-        f"loses {least.drop:.2f} points of {report.measure}. The layers that stop it, the most sensitive first: "
+        f"loses {least:.2f} points of {report.measure}. The layers that stop it, the most sensitive first: "
         f"{names}. Allow a larger drop, or calibrate and tune on more data{mend}"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,22 @@ class Calibration:
             return part.astype(kinds[name]) if name in kinds and kinds[name].kind == "f" else part
 
         return lambda: ({name: row(a, name, k) for name, a in arrays.items()} for k in range(self.total or 0))
+
+
+class Part(Calibration):
+    """Some samples of others: those whose numbers `keep` accepts."""
+
+    def __init__(self, whole: Calibration, keep: Callable[[int], bool]) -> None:
+        self.whole, self.keep = whole, keep
+        self.infos, self.images, self.limit, self.total = whole.infos, whole.images, None, None
+
+    def __iter__(self) -> Iterator[Feeds]:
+        count = 0
+        for k, feeds in enumerate(self.whole):
+            if self.keep(k):
+                count += 1
+                yield feeds
+        self.total = count
 
 
 class Spool:

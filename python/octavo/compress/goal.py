@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from octavo.compress.budget import Bits, search
+from octavo.compress.budget import Bits, Held, search
 from octavo.compress.budget import reasons as budget_reasons
-from octavo.compress.calibrate import Progress
-from octavo.compress.data import Calibration
+from octavo.compress.calibrate import Progress, silent
+from octavo.compress.data import Calibration, Part
 from octavo.compress.judge import Judge, Metric
 from octavo.compress.labels import read_labels
 from octavo.compress.options import Options
@@ -20,6 +20,8 @@ from octavo.engine import Session
 from octavo.errors import InvalidArgument
 from octavo.images import ImageOptions
 from octavo.onnx_export import export_model
+
+LEAST_HELD = 12  # samples, of which a third is kept from calibration to judge the budget by
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,26 @@ def reach(
         times = {t.layer: (t.integer_ms, t.float_ms) for t in tuned.layers}
     if goal.max_drop is not None:
         judge = make_judge(work, goal, calibration, limit, images)
+        held = hold_out(work) if judge.data is work.data and len(judge.logits) >= LEAST_HELD else None
         options, kept = search(
-            work, options, judge, goal.max_drop, prefer=goal.prefer, mix=goal.mix, times=times, progress=progress
+            work,
+            options,
+            judge,
+            goal.max_drop,
+            prefer=goal.prefer,
+            mix=goal.mix,
+            times=times,
+            held=held,
+            progress=progress,
         )
         why = {**budget_reasons(kept), **why}
     return work.quantize(options, why), options, tuned, kept
+
+
+def hold_out(work: Calibrated) -> Held:
+    """Every third sample."""
+    kept = Part(work.data, lambda k: k % 3 != 2)
+    return Held(Calibrated(work.graph, work.session, kept, silent), lambda k: k % 3 == 2)
 
 
 def make_judge(work: Calibrated, goal: Goal, calibration: Any, limit: int | None, images: ImageOptions | None) -> Judge:

@@ -57,7 +57,12 @@ class Sensitivity:
 
 @dataclass
 class BudgetPoint:
-    """A mix that was tried. score, drop: in points; met: within the budget; layer_bits: what it is made with."""
+    """A mix that was tried.
+
+    score, drop: in points; expected, error: the drop that noise measured on samples that calibrated nothing leads to,
+    and its standard error (octavo.compress.judge), None for a metric and where the count already broke the budget;
+    met: both are within the budget; layer_bits: what it is made with.
+    """
 
     name: str
     score: float
@@ -65,6 +70,13 @@ class BudgetPoint:
     bytes: int
     met: bool
     layer_bits: dict[str, int | str] = field(default_factory=dict)
+    expected: float | None = None
+    error: float | None = None
+
+    @property
+    def worst(self) -> float:
+        """The drop that is held against the budget."""
+        return max(self.drop, (self.expected or 0.0) + (self.error or 0.0)) if self.error is not None else self.drop
 
 
 @dataclass
