@@ -144,7 +144,7 @@ def test_calibration_rounds_weights_better_than_nearest() -> None:
     assert sqnr(want, outputs(adaptive.model, unseen)) > sqnr(want, outputs(nearest.model, unseen)) + 0.5
     again = octavo.quantize(net, seen, mode="dynamic", per_channel=False)
     assert again.model.SerializeToString() == adaptive.model.SerializeToString()
-    plain = octavo.quantize(net, seen, mode="dynamic", per_channel=False, rounding="nearest")
+    plain = octavo.quantize(net, seen, mode="dynamic", per_channel=False, rounding="nearest", smooth=0)
     assert plain.model.graph == nearest.model.graph
 
 

@@ -10,6 +10,12 @@ import pytest
 from onnx import helper, numpy_helper
 
 import octavo
+from octavo.compress.data import Calibration
+from octavo.compress.options import Options
+from octavo.compress.prepare import prepare
+from octavo.compress.smooth import smooth
+from octavo.onnx_export import export_model
+from small_models import model, tensor
 from small_transformer import DEPTH, sentences, transformer
 from test_quantize_dynamic import outputs, sqnr
 
@@ -86,3 +92,124 @@ def test_sums_of_a_length_known_at_run_time() -> None:
         assert (session.run(None, [a, b])[0] == want).all()
     with pytest.raises(octavo.Error, match=f"product.*a sum of {largest + 1} products may not fit int32"):
         session.run(None, [np.zeros((1, largest + 1), np.uint8), np.zeros((largest + 1, 2), np.uint8)])
+
+
+def gated(op: str) -> onnx.ModelProto:
+    """x [N, 8] -> dense -> SiLU or GELU, written out -> dense. The first product's results reach far below zero."""
+    rng = np.random.default_rng(4)
+    w = rng.normal(0, 1, (8, 32)).astype(np.float32)
+    w[:, :3] *= 12  # outputs whose negative side is large, and nothing behind the function
+    constants = {
+        "w": w,
+        "b": np.where(np.arange(32) < 3, -60.0, 0.5).astype(np.float32),
+        "w2": rng.normal(0, 1, (32, 4)).astype(np.float32),
+    }
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"], "first"), helper.make_node("Add", ["p", "b"], ["h"], "bias")]
+    if op == "silu":
+        nodes += [
+            helper.make_node("Sigmoid", ["h"], ["s"], "sigmoid"),
+            helper.make_node("Mul", ["h", "s"], ["g"], "gate"),
+        ]
+    else:
+        constants |= {"root2": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)}
+        nodes += [
+            helper.make_node("Div", ["h", "root2"], ["d"], "div"),
+            helper.make_node("Erf", ["d"], ["e"], "erf"),
+            helper.make_node("Add", ["e", "one"], ["a"], "one more"),
+            helper.make_node("Mul", ["h", "a"], ["m"], "twice"),
+            helper.make_node("Mul", ["m", "half"], ["g"], "gate"),
+        ]
+    nodes.append(helper.make_node("MatMul", ["g", "w2"], ["y"], "second"))
+    return model(nodes, [tensor("x", ["N", 8])], [tensor("y", ["N", 4])], constants)
+
+
+@pytest.mark.parametrize("op", ["silu", "gelu"])
+def test_the_range_before_a_function_is_judged_behind_it(op: str) -> None:
+    net, rng = gated(op), np.random.default_rng(1)
+    feeds = [{"x": rng.normal(0, 0.5, (4, 8)).astype(np.float32)} for _ in range(40)]
+    want = outputs(net, feeds[20:])
+    results = {}
+    for method in ("auto", "mse", "minmax"):
+        report = octavo.quantize(net, feeds[:20], method=method)
+        results[method] = sqnr(want, outputs(report.model, feeds[20:]))
+        gate = next(layer for layer in report.layers if layer.name in ("sigmoid", "div"))
+        if method == "auto":
+            assert gate.method == "function" and gate.lo is not None and gate.lo > -12
+            assert [step.op for step in octavo.Session(report.model).steps] == ["Quantize", "QGemm", "QGemm"]
+        else:
+            assert gate.lo is not None and gate.lo < -20
+    assert results["auto"] > max(results["mse"], results["minmax"]) + 1.5
+
+
+def smoothed(net: onnx.ModelProto, feeds: list, **options: object) -> tuple[octavo.ir.Graph, list[tuple[str, float]]]:
+    chosen = Options.of(options)
+    graph, _ = prepare(net, 21)
+    session = octavo.Session(export_model(graph), optimize=False)
+    return graph, smooth(graph, session, Calibration(feeds, session.get_inputs()), chosen)
+
+
+@pytest.mark.parametrize("alpha", [None, 0.5])
+def test_smoothing_changes_no_result_of_the_float_model(alpha: float | None) -> None:
+    net, feeds = transformer(outliers=25.0), sentences(12)
+    graph, done = smoothed(net, feeds, smooth=alpha)
+    norms = ["norm0:out", *(f"{k}/norm{n}:out" for k in range(DEPTH) for n in (1, 2))]
+    assert [name for name, _ in done] == norms and all(a == alpha or alpha is None for _, a in done)
+    assert sqnr(outputs(net, feeds), outputs(export_model(graph), feeds)) > 100
+    ranges: dict[str, np.ndarray] = {}
+    session = octavo.Session(export_model(graph), optimize=False)
+
+    def see(name: str, x: np.ndarray) -> None:
+        ranges[name] = np.abs(x).max(tuple(range(x.ndim - 1)))
+
+    smooth_ones = {name.partition("/smooth")[0]: name for name in session.values if "/smooth" in name}
+    names = [name for n in norms[:-1] for name in (n, smooth_ones[n])]
+    session.observe(feeds[0], names, see)
+    for n in norms[:-1]:  # the residual additions read the tensor as it was, the products a smooth one
+        uneven, even = (ranges[name].max() / np.median(ranges[name]) for name in (n, smooth_ones[n]))
+        assert even < 0.5 * uneven
+    assert norms[-1] not in smooth_ones  # nothing but the product reads it
+
+
+@pytest.mark.parametrize(("mode", "gain"), [("static", 1.5), ("dynamic", 3)])
+def test_smoothing_helps_where_channels_differ_and_is_left_where_they_do_not(mode: str, gain: float) -> None:
+    net, seen, unseen = transformer(outliers=25.0), sentences(24), sentences(24, seed=7)
+    want = outputs(net, unseen)
+    rest = {"least_sqnr": None} if mode == "static" else {}  # all layers on integers
+    plain, best = (octavo.quantize(net, seen, mode=mode, smooth=s, **rest).model for s in (0, None))
+    assert sqnr(want, outputs(best, unseen)) > sqnr(want, outputs(plain, unseen)) + gain
+    ort = pytest.importorskip("onnxruntime")
+    theirs = ort.InferenceSession(best.SerializeToString(), providers=["CPUExecutionProvider"])
+    got = outputs(best, unseen)  # a sum rounded otherwise moves an integer by one here and there
+    assert sqnr([theirs.run(None, f)[0] for f in unseen], got) > sqnr(want, got) + 8
+    assert not smoothed(gated("silu"), [{"x": np.ones((1, 8), np.float32)}])[1]
+
+
+def test_gain_and_shift_written_out_are_smoothed_and_excluded_products_read_the_old_tensor() -> None:
+    rng = np.random.default_rng(3)
+    gain = np.ones(16, np.float32)
+    gain[3] = 40
+    constants = {"gain": gain, "shift": rng.normal(0, 0.1, 16).astype(np.float32)}
+    constants |= {f"w{k}": rng.normal(0, 0.2, (16, 16)).astype(np.float32) for k in range(3)}
+    nodes = [
+        helper.make_node("Mul", ["x", "gain"], ["scaled"], "scaled"),
+        helper.make_node("Add", ["shift", "scaled"], ["n"], "shifted"),
+        *(helper.make_node("MatMul", ["n", f"w{k}"], [f"p{k}"], f"p{k}") for k in range(3)),
+        helper.make_node("Sum", ["p0", "p1", "p2"], ["y"], "sum"),
+    ]
+    net = model(nodes, [tensor("x", ["N", 16])], [tensor("y", ["N", 16])], constants)
+    feeds = [{"x": rng.normal(0, 1, (6, 16)).astype(np.float32)} for _ in range(8)]
+    graph, done = smoothed(net, feeds, exclude=["p1"])
+    assert [name for name, _ in done] == ["n"]
+    assert {n.name: n.inputs[0].partition(".")[0] for n in graph.nodes if n.op == "MatMul"} == {
+        "p0": "n/smooth",
+        "p1": "n",
+        "p2": "n/smooth",
+    }
+    assert sqnr(outputs(net, feeds), outputs(export_model(graph), feeds)) > 100
+
+
+def test_an_alpha_out_of_range_is_refused() -> None:
+    with pytest.raises(octavo.InvalidArgument, match="smooth should be an alpha from 0"):
+        octavo.quantize(transformer(), sentences(2), smooth=1.5)
+    with pytest.raises(octavo.InvalidArgument, match="smooth is about activations"):
+        octavo.quantize(transformer(), mode="weight_only", smooth=0.5)

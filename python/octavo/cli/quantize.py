@@ -55,6 +55,9 @@ def add_quantize(commands: Any) -> None:
     command.add_argument("--power-of-two", action="store_true", help="scales are powers of two")
     command.add_argument("--method", choices=("auto", "minmax", "percentile", "entropy", "mse"), default="auto")
     command.add_argument("--rounding", choices=("adaptive", "nearest"), default="adaptive")
+    command.add_argument(
+        "--smooth", type=float, metavar="ALPHA", help="SmoothQuant's alpha, 0 to 1 (0: not; default: what helps)"
+    )
     command.add_argument("--no-bias-correction", action="store_true")
     command.add_argument(
         "--least-sqnr",
@@ -124,6 +127,7 @@ def quantize_command(options: argparse.Namespace) -> int:
         power_of_two=options.power_of_two,
         block_size=options.block_size,
         method=options.method,
+        smooth=options.smooth,
         rounding=options.rounding,
         bias_correction=not options.no_bias_correction,
         least_sqnr=options.least_sqnr,

@@ -10,6 +10,7 @@ import numpy as np
 
 from octavo.compress.calibrate import Progress, silent, watch
 from octavo.compress.data import Calibration
+from octavo.compress.functions import best_range, functions
 from octavo.compress.histogram import Histogram
 from octavo.compress.layers import Layer
 from octavo.compress.place import Placement, is_weighted
@@ -39,7 +40,7 @@ def best_ranges(
     progress: Progress = silent,
 ) -> Chosen:
     """The error of a layer is the squared distance between its results on the tensor and on its quantized form, summed
-    over the first samples. A tensor no layer with weights reads is judged by itself.
+    over the first samples. A tensor that only functions read is judged behind them, any other one by itself.
     """
     options = {name: candidates(histograms[name], scheme) for name in placement.tensors}
     layers = {
@@ -63,7 +64,11 @@ def best_ranges(
 
     watch(session, list(layers), data, see, progress, "choosing ranges", SAMPLES)
     chosen, kept = {}, {}
+    behind = functions(graph, placement)
     for name, found in options.items():
+        if name in behind:
+            chosen[name] = ("function", scheme.params(*best_range(histograms[name], scheme, behind[name])))
+            continue
         method = next(iter(found))
         if name in errors:
             method = min(found, key=lambda m: sum(errors[name][m].values()))

@@ -23,6 +23,7 @@ from octavo.compress.place import Placement, is_weighted
 from octavo.compress.record import LayerReport, Result
 from octavo.compress.rounding import adaptive_weights
 from octavo.compress.scheme import QParams, WeightScheme
+from octavo.compress.smooth import smooth
 from octavo.compress.write import Weights, channel_axis, quantized_weights
 from octavo.engine import Session
 from octavo.errors import Unsupported
@@ -47,10 +48,16 @@ def quantize_dynamic(
 ) -> tuple[Result, int]:
     """A quantized copy of the graph, and how many samples were seen.
 
-    calibration: for adaptive rounding; None: each weight to its nearest integer. Raises Unsupported when the options
+    calibration: for smoothing and adaptive rounding; None: neither. Raises Unsupported when the options
     leave nothing to quantize.
     """
     scheme = options.weight_scheme
+    session = data = None
+    if calibration is not None:
+        session = Session(export_model(graph), optimize=False)
+        data = Calibration(calibration, session.get_inputs(), images=images, limit=limit)
+        if smooth(graph, session, data, options, progress):
+            session = Session(export_model(graph), optimize=False)
     placement, layers = place_products(graph, frozenset(options.exclude), options.op_types)
     if not any(layer.kind == "int8" for layer in layers):
         raise Unsupported("nothing to quantize: no MatMul, Gemm, Conv or Gather with constant float weights may be")
@@ -60,21 +67,17 @@ def quantize_dynamic(
         else quantized_weights(graph, node, scheme)
         for node in placement.nodes
     }
-    samples = 0
-    if calibration is not None and options.rounding == "adaptive":
-        session = Session(export_model(graph), optimize=False)
-        data = Calibration(calibration, session.get_inputs(), images=images, limit=limit)
+    if session is not None and data is not None and options.rounding == "adaptive":
         params = {name: AtRunTime() for name in placement.tensors}
         products = replace(placement, nodes=[n for n in placement.nodes if n.op != "Gather"])
         adaptive_weights(graph, products, session, data, params, weights, scheme, progress)
-        samples = data.total or 0
     result, twins = graph.copied()
     writer = DynamicWriter(result)
     for node in placement.moved(twins).nodes:
         writer.write(node, weights[node.outputs[0]])
     result.sort()
     result.drop_dead()
-    return Result(result, layers, []), samples
+    return Result(result, layers, []), 0 if data is None else data.total or 0
 
 
 class AtRunTime:

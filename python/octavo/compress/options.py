@@ -43,6 +43,8 @@ class Options:
     method: how ranges are calibrated: "minmax", "percentile", "entropy", "mse", or "auto", the best of them for each
         tensor by the error of the layers that read it.
     equalize: channels of consecutive convolutions trade scale first (None: where weights are per tensor).
+    smooth: SmoothQuant between normalizations and products: alpha from 0 (not) to 1, None: the best one for each, where
+        that helps. Mode "dynamic" needs calibration for it.
     rounding: "adaptive" (a layer's results change least; where weight_bits are 4 or fewer, blocks of layers then learn
         to give what they gave, which takes minutes) or "nearest".
     bias_correction: what quantization shifts a layer's mean result by is taken out of its bias.
@@ -65,6 +67,7 @@ class Options:
     block_size: int = 0
     method: str = "auto"
     equalize: bool | None = None
+    smooth: float | None = None
     rounding: str = "adaptive"
     bias_correction: bool = True
     least_sqnr: float | None = 20.0
@@ -91,6 +94,8 @@ class Options:
         one_of("activations", self.activations, ACTIVATIONS)
         one_of("method", self.method, ("auto", *METHODS))
         one_of("rounding", self.rounding, ROUNDINGS)
+        if self.smooth is not None and not 0 <= self.smooth <= 1:
+            raise InvalidArgument(f"smooth should be an alpha from 0 (not) to 1, or None, not {self.smooth}")
         if self.opset < OLDEST_OPSET:
             raise InvalidArgument(f"opset should be {OLDEST_OPSET} or newer, not {self.opset}")
         if self.format == "qoperator":
@@ -144,7 +149,7 @@ class Options:
             raise InvalidArgument("layer_bits is for mode='static'; exclude leaves nodes float in every mode")
 
     def check_weight_only(self) -> None:
-        for name in ACTIVATION_OPTIONS:
+        for name in (*ACTIVATION_OPTIONS, "smooth"):
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise InvalidArgument(f"{name} is about activations, which mode='weight_only' leaves float")
         if self.block_size < 0 or self.block_size == 1:

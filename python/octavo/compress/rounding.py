@@ -52,6 +52,7 @@ class Moments:
         self.kernel = list(w.shape[2:]) if self.conv else []
         self.geometry = geometry(graph, node, self.kernel) if self.conv else {}
         self.h = np.zeros((self.groups, self.k, self.k))
+        self.rows = 0
 
     def add(self, x: np.ndarray) -> None:
         if self.conv:
@@ -60,8 +61,21 @@ class Moments:
             flat = x.reshape(1, -1, x.shape[-1])
             rows = flat[:, :: stride(flat.shape[1])]
         rows = rows.astype(np.float32, copy=False)
+        self.rows += rows.shape[1]
         with np.errstate(over="ignore", invalid="ignore"):  # inputs beyond 1e18: their layer keeps its nearest integers
             self.h += np.matmul(rows.transpose(0, 2, 1), rows)
+
+    def shrunk(self) -> np.ndarray:
+        """h as it may be trusted: what few rows say of two inputs together is chance, of more inputs the more so.
+
+        Shrinkage towards the diagonal, after O. Ledoit and M. Wolf, "A well-conditioned estimator for large-dimensional
+        covariance matrices", 2004, with the share that K inputs and n unrelated rows call for.
+        """
+        share = self.k / (self.k + max(self.rows, 1))
+        diagonal = np.einsum("gkk->gk", self.h)
+        h = (1 - share) * self.h
+        h += (share * diagonal + DAMPING * diagonal.mean(1, keepdims=True) + 1e-9)[:, None, :] * np.eye(self.k)
+        return h
 
     def patches(self, x: np.ndarray) -> np.ndarray:
         """[groups, positions, K]: what the convolution multiplies at a part of its output positions."""
@@ -124,7 +138,7 @@ def rounded(graph: Graph, m: Moments, old: Weights, scheme: WeightScheme) -> Wei
     assert w is not None
     axis = channel_axis(m.node, w)
     rows = np.moveaxis(w, axis, 0).reshape(m.groups, -1, m.k).astype(np.float64)  # [groups, outputs, K]
-    h = m.h + (DAMPING * np.einsum("gkk->gk", m.h).mean(1) + 1e-9)[:, None, None] * np.eye(m.k)
+    h = m.shrunk()
     params = old.params
     parts = Parts(m, w, axis, params)
     if scheme.bits in SHARES and (scheme.per_channel or params.block):

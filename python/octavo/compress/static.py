@@ -26,6 +26,7 @@ from octavo.compress.reconstruct import reconstruct
 from octavo.compress.record import LayerReport, Result
 from octavo.compress.rounding import adaptive_weights
 from octavo.compress.scheme import ActivationScheme, QParams, WeightScheme
+from octavo.compress.smooth import smooth
 from octavo.compress.units import units_of, with_chains
 from octavo.compress.write import Weights, Writer, quantized_weights
 from octavo.engine import Session
@@ -210,11 +211,13 @@ def start(
     images: ImageOptions | None = None,
     progress: Progress = silent,
 ) -> Calibrated:
-    """Equalizes the graph where the options say so; nothing is calibrated yet. The rest as quantize() has it."""
+    """Equalizes and smooths the graph where the options say so; nothing is calibrated yet. The rest: quantize()."""
     session = Session(export_model(graph), optimize=False)
     data = Calibration(calibration, session.get_inputs(), images=images, limit=limit)
     if options.equalize if options.equalize is not None else not options.per_channel:
         equalize(graph, session, data, progress)
+        session = Session(export_model(graph), optimize=False)
+    if smooth(graph, session, data, options, progress):
         session = Session(export_model(graph), optimize=False)
     return Calibrated(graph, session, data, progress)
 
