@@ -171,6 +171,15 @@ def test_blocks_where_they_fit() -> None:
     told = {layer.name: layer.weights for layer in report.layers}
     assert told["first"] == "int4, 16 a scale"  # 48 channels: the largest divisor up to 20
     assert told["up"] == told["embed"] == told["second"] == told["head"] == "int4, 16 a scale"
+    wide = model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], "wide")],
+        [tensor("x", ["N", 200])],
+        [tensor("y", ["N", 8])],
+        {"w": np.ones((200, 8), np.float32)},
+    )
+    for size, took in ((32, "20 a scale"), (36, "a scale a channel"), (40, "40 a scale"), (25, "25 a scale"), (26, "20 a scale")):
+        (layer,) = octavo.quantize(wide, mode="weight_only", block_size=size).layers
+        assert layer.weights == f"int8, {took}"
     whole = octavo.quantize(mixed(), mode="weight_only", weight_bits=4, block_size=48).layers
     assert {layer.name: layer.weights for layer in whole}["first"] == "int4, a scale a channel"
 

@@ -26,6 +26,8 @@ from octavo.ir import Graph, Node
 from octavo.onnx_export import export_model
 
 SMALLEST = 256  # elements of a tensor: below, floats are as good
+# Sizes of blocks that OpenVINO restores correctly in products; it reads some others wrongly.
+PORTABLE = (1024, 512, 256, 128, 64, *range(32, 0, -4))
 READERS = {"Conv": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}  # operator -> the number of the input that holds weights
 
 
@@ -42,11 +44,12 @@ class Tensor:
     weights: Weights | None = None
 
     def block(self, size: int) -> int:
-        """The largest block of at most `size` (and no less than half of it) that divides the summed axis; else 0."""
+        """`size` where it divides the summed axis; else the largest of PORTABLE below it, no less than half; else 0."""
         length = self.array.shape[self.along]
         if not size or length <= size:  # one block is a whole channel, or (of larger kernels) less than one
             return 0
-        return next((b for b in range(size, (size + 1) // 2 - 1, -1) if length % b == 0), 0)
+        allowed = [size, *(b for b in PORTABLE if size / 2 <= b < size)]
+        return next((b for b in allowed if length % b == 0), 0)
 
 
 def weight_only(
