@@ -13,7 +13,7 @@ import onnx.version_converter
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from octavo.errors import InvalidModel, IoError, Unsupported
-from octavo.ir import PLAN, Graph, Node, Shape
+from octavo.ir import PLAN, QLINEAR, Graph, Node, Shape
 from octavo.onnx_control import outer_names, subgraphs
 from octavo.onnx_import import load_model
 from octavo.onnx_upgrade import inlined
@@ -108,6 +108,8 @@ def node_proto(node: Node) -> NodeProto:
     if node.origin is not None and node.origin.op_type == node.op:
         proto = NodeProto()  # keeps subgraphs and attributes that the graph does not read
         proto.CopyFrom(node.origin)
+        for mark in [a for a in proto.attribute if a.name == QLINEAR]:  # which no other reader knows
+            proto.attribute.remove(mark)
         captured = [n for n in outer_names(proto) if n not in proto.input]
         called = dict(zip([*proto.input, *captured], node.inputs))
         for sub in subgraphs(proto):
@@ -117,7 +119,8 @@ def node_proto(node: Node) -> NodeProto:
         proto.output.extend(node.outputs)
         proto.name = node.name
         return proto
-    return helper.make_node(node.op, node.inputs, node.outputs, name=node.name, domain=node.domain, **node.attrs)
+    attrs = {k: v for k, v in node.attrs.items() if k != QLINEAR}
+    return helper.make_node(node.op, node.inputs, node.outputs, name=node.name, domain=node.domain, **attrs)
 
 
 def rename_captured(graph: GraphProto, called: dict[str, str]) -> None:

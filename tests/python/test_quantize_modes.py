@@ -15,6 +15,7 @@ import octavo
 from octavo.cli import main
 from octavo.compress.nearest import fitted, integers
 from octavo.compress.scheme import WeightScheme
+from octavo.report.verify import verify
 from small_models import model, tensor
 from test_quantize import convnet, samples, sqnr
 
@@ -177,7 +178,13 @@ def test_blocks_where_they_fit() -> None:
         [tensor("y", ["N", 8])],
         {"w": np.ones((200, 8), np.float32)},
     )
-    for size, took in ((32, "20 a scale"), (36, "a scale a channel"), (40, "40 a scale"), (25, "25 a scale"), (26, "20 a scale")):
+    for size, took in (
+        (32, "20 a scale"),
+        (19, "a scale a channel"),
+        (40, "40 a scale"),
+        (25, "25 a scale"),
+        (26, "20 a scale"),
+    ):
         (layer,) = octavo.quantize(wide, mode="weight_only", block_size=size).layers
         assert layer.weights == f"int8, {took}"
     whole = octavo.quantize(mixed(), mode="weight_only", weight_bits=4, block_size=48).layers
@@ -420,6 +427,34 @@ def test_what_has_no_quantized_operator_is_told() -> None:
     report = octavo.quantize(zoo(), samples(), format="qoperator")
     told = dict(report.notes)
     assert "its result is float" in told.pop("square") and not told
+
+
+# -- verify ------------------------------------------------------------------------------------------------------------
+
+
+def test_verify_judges_layers_whose_weights_alone_are_small() -> None:
+    data = feeds(4)
+    net = mixed()
+    coarse = verify(net, octavo.quantize(net, mode="weight_only", weight_bits=4, block_size=16).model, data)
+    alone = {e.node: e.alone for e in coarse.layers}
+    assert all(15 < (alone[name] or 0) < 30 for name in ("embed", "up", "first", "second", "head"))
+    assert {e.node for e in coarse.layers if e.cause == "its weights have few bits"} >= {
+        "up",
+        "first",
+        "second",
+        "head",
+    }
+    half = verify(net, octavo.quantize(net, mode="weight_only", weight_bits="float16").model, data)
+    assert min(e.alone for e in half.layers if e.alone is not None) > 60 and not half.diagnosed()
+
+
+def test_verify_finds_the_quantities_of_quantized_operators() -> None:
+    net, data = at(convnet(), 13), samples(4)
+    pairs = verify(net, octavo.quantize(net, samples()).model, data)
+    operators = verify(net, octavo.quantize(net, samples(), format="qoperator").model, data)
+    assert {e.tensor for e in operators.layers} >= {"x", "a1", "a2", "sum", "y"}
+    alone = {e.tensor: e.alone for e in pairs.layers}
+    assert all(abs((e.alone or 0) - (alone[e.tensor] or 0)) < 1 for e in operators.layers if e.tensor != "y")
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

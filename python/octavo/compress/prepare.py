@@ -37,12 +37,17 @@ def prepare(model: Any, opset: int) -> tuple[Graph, int]:
         run(graph)
         graph.sort()
         graph.drop_dead()
-    for node in [n for n in graph.nodes if n.is_plan("Restore")]:  # 16-bit weights and codebooks, found on the way
-        replace(graph, node, [dense(graph, node)])
+    dense_weights(graph)
     for node in graph.nodes:  # folding joins names: the first one is the operator's own
         if node.name not in names:
             node.name = next((n for n in names if node.name.startswith(f"{n}+")), node.name)
     return graph, size
+
+
+def dense_weights(graph: Graph) -> None:
+    """16-bit weights and codebooks, which CANONICAL reads as small weights, become float constants."""
+    for node in [n for n in graph.nodes if n.is_plan("Restore")]:
+        replace(graph, node, [dense(graph, node)])
 
 
 def check_names(graph: Graph, option: str, given: Collection[str]) -> None:

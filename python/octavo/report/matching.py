@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,8 @@ def match(exact: Graph, rough: Graph) -> list[Quantity]:
         if node.is_op("QuantizeLinear"):
             raw = node.inputs[0]
             ends = [r for r in readers.get(node.outputs[0], []) if r.is_op("DequantizeLinear")]
-            names = [n for n in (*(e.outputs[0] for e in ends), raw) if n in known and n not in taken]
+            candidates = (*(e.outputs[0] for e in ends), raw, base_name(node.outputs[0]))
+            names = [n for n in candidates if n in known and n not in taken]
             if not ends or not names:
                 continue
             maker = producers.get(raw, node)
@@ -53,6 +55,11 @@ def match(exact: Graph, rough: Graph) -> list[Quantity]:
         if name and last is not None and not last.is_op("DequantizeLinear") and value not in quantized | taken:
             found.append(Quantity(name, value, value, last, None))
     return found
+
+
+def base_name(integers: str) -> str:
+    """The quantity that integers stand for where its own name is not in the file, as octavo and onnxruntime do."""
+    return re.sub(r"(/quantized(\.\d+)?|_quantized)$", "", integers)
 
 
 def clamped(

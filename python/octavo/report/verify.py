@@ -20,7 +20,7 @@ import numpy as np
 from octavo.compress.calibrate import Progress, silent
 from octavo.compress.data import Calibration, Feeds
 from octavo.compress.histogram import Histogram
-from octavo.compress.prepare import prepare
+from octavo.compress.prepare import dense_weights, prepare
 from octavo.engine import Session
 from octavo.errors import InvalidArgument
 from octavo.images import ImageOptions
@@ -169,6 +169,7 @@ def verify(
         run(rough)
         rough.sort()
         rough.drop_dead()
+    dense_weights(rough)
     quantities = match(exact, rough)
     if not any(q.quantize for q in quantities):
         quantities = match_products(exact, rough)
