@@ -29,7 +29,7 @@ from octavo.onnx_export import export_model
 
 SAMPLES = 64
 BYTES = 256 << 20  # of a block's inputs and wanted results
-STEPS = 160  # of learning, a block
+STEPS = 300  # of learning, a block
 ELEMENTS = 1 << 20  # of the largest tensor of a block, in one step
 BATCH = 32
 VARIANTS = 4  # of a picture, at most
