@@ -8,6 +8,7 @@ namespace {
 
 constexpr size_t kBlock = 384 << 10;  // bytes of weights that stay in the second-level cache while rows pass
 constexpr int32_t kStripGroups = 36;  // up to so many groups tiles are so short that strips of them pay
+constexpr int64_t kStripRows = 48;    // in lines of at least so many rows
 constexpr int64_t kGrain = 1;         // microseconds of work worth a chunk
 
 struct Cut {
@@ -109,7 +110,8 @@ void run_part(const Cut& cut, int64_t r, int64_t parts, int64_t p0, int64_t p1) 
   k.row_bias = nullptr;
   k.ldc = job.out.row, k.ldz = job.z.row;
   k.zp = e.zp, k.lo = e.lo, k.hi = e.hi;
-  const bool short_tiles = k.outer == 1 && k.inner == 1 && k.groups <= kStripGroups && !job.row_bias && !bytes;
+  const bool short_tiles =
+      job.in.rows >= kStripRows && k.outer == 1 && k.inner == 1 && k.groups <= kStripGroups && !job.row_bias && !bytes;
   for (int64_t p = p0; p < p1; p += block) {
     const int64_t last = std::min(p1, p + block);
     GemmS8Packed::Panel q = cut.b.panel(p);
