@@ -157,6 +157,8 @@ class Graph:
     def sort(self) -> None:
         """Restores topological order (stable). Raises InvalidModel on a cycle or a value nobody writes."""
         ready = set(self.inputs) | {n for n, v in self.values.items() if v.const is not None} | {""}
+        if self._is_sorted(ready):
+            return
         waiting: dict[str, list[int]] = {}
         missing = []
         for k, node in enumerate(self.nodes):
@@ -183,6 +185,15 @@ class Graph:
                 raise InvalidModel(f"the graph has a cycle through node '{node.name}' ({node.op})")
             raise InvalidModel(f"node '{node.name}' ({node.op}) reads '{first}', which nothing writes")
         self.nodes = order
+
+    def _is_sorted(self, ready: set[str]) -> bool:
+        """Whether every node reads what is `ready` or written before it: mostly so, and quickly seen."""
+        written = set(ready)
+        for node in self.nodes:
+            if not written.issuperset(node.inputs):
+                return False
+            written.update(node.outputs)
+        return True
 
     def drop_dead(self) -> bool:
         """Removes nodes none of whose results are read. Returns whether any were."""

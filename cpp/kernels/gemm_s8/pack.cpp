@@ -51,7 +51,11 @@ void fill_panel(const GemmS8& kernel, const GemmS8Packed& packed, const GemmS8We
       T* out = to + (int64_t(j) * lanes + l) * kg;
       for (int64_t s = 0; s < w.segments; s++, out += steps * step) {
         const int64_t from = (panel.first + column) * row + s * w.segment_length;
-        for (int64_t k = 0; k < w.segment_length; k++) {
+        int64_t k = 0;
+        if (w.dtype == DType::s8 && sizeof(T) == 1 && kg == 4)  // the usual case: whole groups are copied
+          for (; k + 4 <= w.segment_length; k += 4)
+            std::memcpy(out + k / 4 * step, static_cast<const int8_t*>(w.w) + from + k, 4);
+        for (; k < w.segment_length; k++) {
           const int32_t v = weight_at(w, from + k);
           out[k / kg * step + k % kg] = T(kernel.wide ? v : summand(v, 0));
         }
@@ -149,9 +153,10 @@ GemmS8Packed::GemmS8Packed(const GemmS8* kernel_table, const GemmS8Weights& w) :
         if (c >= q.cols) continue;
         const int64_t o = q.first + c;
         int64_t positive = 0, negative = 0;
-        for (int64_t i = 0; i < k; i++) {
+        for (int64_t i = 0; i < k; i++) {  // without a branch: signs are unforeseeable
           const int32_t v = weight_at(w, o * k + i);
-          (v > 0 ? positive : negative) += v;
+          positive += std::max(v, 0);
+          negative += std::min(v, 0);
         }
         const int32_t bias = w.bias ? w.bias[o] : 0;
         const float m = w.m ? w.m[o * w.m_stride] : 1.0f;
