@@ -40,6 +40,9 @@ def test_attention_runs_on_integers_and_additions_before_float_steps_stay_float(
     steps = Counter(step.op for step in session.steps)
     assert (steps["QMatMul"], steps["QGemm"], steps["MatMul"]) == (2 * DEPTH, 6 * DEPTH + 1, 0)
     assert not session.notes
+    assert kinds["words"] == "int8"  # its table, which onnxruntime's quantizers make int8 as well
+    stored = {tuple(i.dims): i.data_type for i in report.model.graph.initializer}
+    assert stored[90, 32] == onnx.TensorProto.INT8
     softmax = next(layer for layer in report.layers if layer.name == "0/mix")
     assert (softmax.lo, softmax.hi, softmax.method) == (0.0, pytest.approx(1.0), "softmax")
 

@@ -166,6 +166,27 @@ def table_weights(graph: Graph, node: Node, scheme: WeightScheme) -> Weights:
     return Weights(integers(w, params, scheme), params)
 
 
+def store_tables(graph: Graph, options: Options) -> set[str]:
+    """Stores the tables that Gather picks rows of as int8, in place; returns the names of those nodes."""
+    scheme = options.weight_scheme
+    if scheme.bits not in (8, 7) or not scheme.symmetric:
+        scheme = WeightScheme(8, options.per_channel)
+    only, exclude = tables_only(graph), frozenset(options.exclude)
+    found = []
+    for node in graph.nodes:
+        table = graph.const(node.inputs[0]) if node.is_op("Gather") else None
+        if table is None or table.dtype != np.float32:
+            continue
+        if refusal(graph, node, exclude, options.op_types, only) is None:
+            found.append((node, table_weights(graph, node, scheme)))
+    writer = DynamicWriter(graph)
+    for node, w in found:
+        writer.table(node, w)
+    graph.sort()
+    graph.drop_dead()
+    return {node.name for node, _ in found}
+
+
 @dataclass
 class DynamicWriter:
     """Rewrites one graph in place; sort() comes last."""

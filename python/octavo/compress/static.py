@@ -15,6 +15,7 @@ from octavo.compress.calibrate import Progress, collect, silent
 from octavo.compress.choose import best_ranges
 from octavo.compress.correct import correct_biases
 from octavo.compress.data import Calibration
+from octavo.compress.dynamic import store_tables
 from octavo.compress.equalize import equalize
 from octavo.compress.histogram import Histogram
 from octavo.compress.options import FLOAT, WIDE_OPSET, Options
@@ -91,6 +92,10 @@ class Calibrated:
                 layer.reason = reasons_of.get(layer.name, "layer_bits says so")
         weights = {out: w.stored(schemes[out].stored(opset)) for out, w in weights.items()}
         quantized, notes = written(graph, placement, params, weights, scheme)
+        tables = store_tables(quantized, options)
+        for layer in layers:
+            if layer.name in tables:
+                layer.kind, layer.reason = "int8", ""
         if options.format == "qoperator":
             notes += to_qoperator(quantized, {node.name for node in placement.nodes})
         return Result(quantized, layers, notes + self.silent_tensors(placement))
