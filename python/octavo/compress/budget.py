@@ -73,10 +73,6 @@ def search(
     Raises InvalidArgument for a wrong argument; Unsupported, naming the layers that stop it, when no mix keeps the
     budget.
     """
-    if prefer not in PREFER:
-        raise InvalidArgument(f"prefer should be one of {', '.join(PREFER)}, not {prefer!r}")
-    if not (isinstance(max_drop, (int, float)) and math.isfinite(max_drop)):
-        raise InvalidArgument(f"max_drop should be a number of points, not {max_drop!r}")
     placement = work.place(options)
     units = [u for u in units_of(work.graph, placement) if u.name not in options.layer_bits]
     levels = checked_mix(mix, options, work.graph.opset, prefer)

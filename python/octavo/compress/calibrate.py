@@ -29,14 +29,22 @@ def watch(
     what: str,
     limit: int | None = None,
 ) -> None:
-    """Calls see(name, array) for every tensor of at most `limit` samples, streamed; names may hold graph inputs."""
+    """Calls see(name, array) for every tensor of at most `limit` samples, streamed; names may hold graph inputs.
+
+    Tensors without elements are passed over.
+    """
+
+    def full(name: str, array: np.ndarray) -> None:
+        if array.size:
+            see(name, array)
+
     inputs = {i.name for i in session.get_inputs()} & set(names)
     known = set(session.values)
     inside = [n for n in names if n in known]
     for done, feeds in enumerate(itertools.islice(data, limit), 1):
         for name in inputs:
-            see(name, feeds[name])
-        session.observe(feeds, inside, see)
+            full(name, feeds[name])
+        session.observe(feeds, inside, full)
         progress(what, done, limit or data.limit or data.total)
 
 

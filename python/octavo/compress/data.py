@@ -39,8 +39,8 @@ class Calibration:
     def __init__(
         self, source: Any, infos: Sequence[TensorInfo], *, images: ImageOptions | None = None, limit: int | None = None
     ) -> None:
-        if limit is not None and limit < 1:
-            raise InvalidArgument(f"limit should be 1 or more, not {limit}")
+        if limit is not None and not (isinstance(limit, (int, np.integer)) and limit >= 1):
+            raise InvalidArgument(f"limit should be 1 or more, a whole number, not {limit!r}")
         self.infos, self.limit = list(infos), limit
         self.images = images or ImageOptions()
         self.total: int | None = None  # where it is known beforehand

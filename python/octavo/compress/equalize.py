@@ -98,8 +98,10 @@ def find_pairs(graph: Graph) -> list[Pair]:
         if reader is None or reader.op != "Conv" or not is_weighted(graph, reader) or reader is node:
             continue
         constants = [*node.inputs[1:], reader.inputs[1]]
-        if any(len(uses.readers[name]) > 1 for name in constants if name):
+        if any(len(uses.readers[name]) > 1 or name in uses.outputs for name in constants if name):
             continue  # shared with other layers, which would be scaled too
+        if not all(np.isfinite(c).all() for name in constants if (c := graph.const(name)) is not None):
+            continue
         channels = weights(graph, node).shape[0]
         group, inner = int(reader.attrs.get("group", 1)), weights(graph, reader).shape[1]
         if group * inner == channels:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from octavo.compress.budget import Bits, Held, search
+from octavo.compress.budget import PREFER, Bits, Held, search
 from octavo.compress.budget import reasons as budget_reasons
 from octavo.compress.calibrate import Progress, silent
 from octavo.compress.data import Calibration, Part
 from octavo.compress.judge import Judge, Metric
 from octavo.compress.labels import read_labels
-from octavo.compress.options import Options
+from octavo.compress.options import FLOAT, INTEGER_BITS, Options, bits_of, is_number, is_whole
 from octavo.compress.record import BudgetReport, Result, TuneReport
 from octavo.compress.static import Calibrated
 from octavo.compress.tune import reasons as tune_reasons
@@ -49,6 +51,28 @@ class Goal:
             raise InvalidArgument(f"{self.given[0]} is for mode='static'")
         if self.max_drop is None and any(name != "tune" for name in self.given):
             raise InvalidArgument(f"{self.given[0]} goes with max_drop, the accuracy budget")
+        if self.max_drop is not None and not (is_number(self.max_drop) and math.isfinite(self.max_drop)):
+            raise InvalidArgument(f"max_drop should be a number of points, not {self.max_drop!r}")
+        if self.prefer not in PREFER:
+            raise InvalidArgument(f"prefer should be one of {', '.join(PREFER)}, not {self.prefer!r}")
+        if not is_whole(self.label_offset):
+            raise InvalidArgument(f"label_offset should be a whole number, not {self.label_offset!r}")
+        if self.label_offset and (self.labels is None or self.labels is False):
+            raise InvalidArgument("label_offset goes with labels, which it is added to")
+        if self.metric is not None and self.labels is not None and self.labels is not False:
+            raise InvalidArgument("give a metric or labels, not both")
+        for bits in self.mix or ():
+            if bits not in (FLOAT, *INTEGER_BITS):
+                raise InvalidArgument(f"mix should hold bits of weights, such as 8 or 4, and 'float', not {bits!r}")
+
+
+def mix_of(mix: Any) -> tuple[Bits, ...] | None:
+    """The argument `mix` of quantize()."""
+    if mix is None:
+        return None
+    if isinstance(mix, str) or not isinstance(mix, Iterable):
+        raise InvalidArgument(f"mix should be a list of bits of weights and 'float', not {mix!r}")
+    return tuple(bits_of(bits) for bits in mix)
 
 
 def reach(
@@ -76,7 +100,7 @@ def reach(
             work,
             options,
             judge,
-            goal.max_drop,
+            float(goal.max_drop),
             prefer=goal.prefer,
             mix=goal.mix,
             times=times,
@@ -105,5 +129,4 @@ def make_judge(work: Calibrated, goal: Goal, calibration: Any, limit: int | None
             raise InvalidArgument(
                 "labels=True takes those of the data, an .npz with 'labels' or a folder with labels.csv"
             )
-        labels = labels[: limit or None]
     return Judge(exact, data, goal.metric, labels, goal.label_offset)

@@ -39,9 +39,7 @@ class Judge:
         labels: np.ndarray | None = None,
         label_offset: int = 0,
     ) -> None:
-        """Raises InvalidArgument where metric and labels are both given, or where they or output 1 do not fit."""
-        if metric is not None and labels is not None:
-            raise InvalidArgument("give a metric or labels, not both")
+        """Not both a metric and labels. Raises InvalidArgument where they or output 1 do not fit."""
         if metric is not None and not callable(metric):
             raise InvalidArgument(
                 f"metric is called with a Session and returns a number; {type(metric).__name__} cannot"
@@ -122,8 +120,9 @@ class Judge:
                 )
             yield rows
 
-    @staticmethod
-    def checked(labels: np.ndarray, offset: int, classes: int, rows: int) -> np.ndarray:
+    def checked(self, labels: np.ndarray, offset: int, classes: int, rows: int) -> np.ndarray:
+        if self.data.limit is not None and self.data.limit == self.data.total:
+            labels = labels[:rows]  # those of the samples that the limit let through, which may hold several rows
         if len(labels) != rows:
             raise InvalidArgument(f"there are {len(labels)} labels for {rows} samples")
         truth = labels + offset

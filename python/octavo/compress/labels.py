@@ -46,7 +46,12 @@ def is_npz(data: Any) -> bool:
 
 
 def whole(labels: Any, what: str) -> np.ndarray:
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError:
+        raise InvalidArgument(
+            f"{what} should be whole numbers in one dimension, not lists of different lengths"
+        ) from None
     if array.dtype.kind not in "iu" or array.ndim != 1:
         raise InvalidArgument(f"{what} should be whole numbers in one dimension, not {array.dtype} {list(array.shape)}")
     return array.astype(np.int64)
@@ -82,8 +87,8 @@ def of_csv(path: Path, folder: Path | None) -> np.ndarray:
 
 def number(text: Any, path: Path, line: int) -> int:
     try:
-        return int(text)
-    except (TypeError, ValueError):
+        return int(np.int64(int(text)))
+    except (TypeError, ValueError, OverflowError):
         raise InvalidArgument(
             f"'{path}', line {line}: the column 'label' should hold a whole number"
             + (f", not {text!r}" if text is not None else ", and there is no such column")

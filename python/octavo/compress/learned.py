@@ -49,7 +49,9 @@ class Learned:
         holder, k = bias_of(graph, node)
         bias = old.bias if old.bias is not None else graph.const(holder.inputs[k]) if holder is not None else None
         self.moves = biases
-        start = np.zeros(1) if bias is None else bias.reshape(-1)
+        added = graph.const(holder.inputs[k]) if holder is not None and holder is not node else None
+        self.after = added  # a bias that is no part of the layer's result: a node after it adds it
+        start = np.zeros(1) if bias is None else bias.reshape(-1) - (0 if added is None else added.reshape(-1))
         self.bias = Adam(np.broadcast_to(start, (self.product.outputs,)).astype(np.float32))
         self.unit = np.zeros(0, np.float32)  # of the bias's steps: how far results spread, once some were seen
         self.settle()
@@ -100,7 +102,10 @@ class Learned:
         old, gain = self.old.params, np.exp(self.gain.value)
         scale = np.maximum(old.scale * gain.reshape(old.scale.shape), SMALLEST_SCALE).astype(np.float32)
         q = np.ascontiguousarray(self.product.unpacked(np.rint(self.latent.value)).astype(self.old.q.dtype))
-        bias = self.bias.value if self.moves else self.old.bias
+        bias = self.old.bias
+        if self.moves:
+            after = self.after
+            bias = self.bias.value if after is None else self.bias.value.reshape(after.shape) + after
         return Weights(q, QParams(scale, old.zero_point, old.axis), bias)
 
 

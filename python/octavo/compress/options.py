@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -89,6 +89,7 @@ class Options:
         return cls(**choices)
 
     def __post_init__(self) -> None:
+        self.settle()
         one_of("mode", self.mode, MODES)
         one_of("format", self.format, FORMATS)
         one_of("activations", self.activations, ACTIVATIONS)
@@ -106,6 +107,20 @@ class Options:
                 raise InvalidArgument("layer_bits is for mode='static'; exclude leaves nodes float in every mode")
         else:
             self.check_integers()
+
+    def settle(self) -> None:
+        """Values of the types that are declared: whole numbers of numpy's as Python's, collections that last."""
+        for name in ("opset", "block_size"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+        object.__setattr__(self, "weight_bits", bits_of(self.weight_bits))
+        object.__setattr__(self, "exclude", names_of("exclude", self.exclude))
+        if self.op_types is not None:
+            object.__setattr__(self, "op_types", names_of("op_types", self.op_types))
+        if not isinstance(self.layer_bits, Mapping):
+            raise InvalidArgument(f"layer_bits should map names of nodes to bits, not {self.layer_bits!r}")
+        object.__setattr__(self, "layer_bits", {name: bits_of(bits) for name, bits in self.layer_bits.items()})
+        if self.least_sqnr is not None and not is_number(self.least_sqnr):
+            raise InvalidArgument(f"least_sqnr should be a number of decibels or None, not {self.least_sqnr!r}")
 
     def check_qoperator(self) -> None:
         if self.mode != "static":
@@ -203,6 +218,37 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     return dict(value) if isinstance(value, Mapping) else list(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a real number, Python's or numpy's, and neither a bool nor NaN."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and value == value
+
+
+def is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def whole(name: str, value: Any) -> int:
+    if not is_whole(value):
+        raise InvalidArgument(f"{name} should be a whole number, not {value!r}")
+    return int(value)
+
+
+def bits_of(value: Any) -> Any:
+    """Bits as quantize() takes them; what is none is left for the checks that name it."""
+    return int(value) if is_whole(value) else f"{value}" if isinstance(value, (bool, float)) else value
+
+
+def names_of(option: str, given: Any) -> tuple[str, ...]:
+    """Names in an order that does not change from run to run: as given, those of a set sorted."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InvalidArgument(f"{option} should be a list of names, not {given!r}")
+    found = tuple(given)
+    wrong = [name for name in found if not isinstance(name, str)]
+    if wrong:
+        raise InvalidArgument(f"{option} should be a list of names, and {wrong[0]!r} is none")
+    return tuple(sorted(found)) if isinstance(given, Set) else found
 
 
 def one_of(name: str, value: str, allowed: Collection[str]) -> None:

@@ -232,12 +232,15 @@ def refusal(graph: Graph, node: Node, exclude: Collection[str], op_types: Collec
     if op_types is not None and node.op not in op_types:
         return f"{node.op} is not among the operators to quantize"
     if is_weighted(graph, node):
-        return None
+        constants = [c for c in map(graph.const, node.inputs[1:]) if c is not None]
+        return None if all(np.isfinite(c).all() for c in constants) else "its weights are not finite"
     if node.op in WEIGHTED and node.op != "MatMul":
         return "its weights are not constant, or it has an unusual form"
     if node.op in BINARY and len(activations(graph, node)) >= 1 and len(node.inputs) == 2:
         constants = [c for c in map(graph.const, node.inputs) if c is not None]
         return None if all(np.isfinite(c).all() for c in constants) else "its constant operand is not finite"
+    if node.op == "AveragePool" and any(d != 1 for d in node.attrs.get("dilations", [])):
+        return "it has dilations, which integer pools lack"
     if node.op in POOLS or is_movement(graph, node) or node.op in FUNCTIONS:
         return None
     if node.op in ARITHMETIC:

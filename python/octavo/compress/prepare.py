@@ -40,7 +40,7 @@ def prepare(model: Any, opset: int) -> tuple[Graph, int]:
     dense_weights(graph)
     for node in graph.nodes:  # folding joins names: the first one is the operator's own
         if node.name not in names:
-            node.name = next((n for n in names if node.name.startswith(f"{n}+")), node.name)
+            node.name = max((n for n in names if node.name.startswith(f"{n}+")), key=len, default=node.name)
     return graph, size
 
 

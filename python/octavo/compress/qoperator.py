@@ -32,13 +32,13 @@ class NoForm(Exception):
 def to_qoperator(graph: Graph, integer: Collection[str]) -> list[tuple[str, str]]:
     """Rewrites every Dequantize - operator - Quantize in place, where there is an operator for it.
 
-    integer: names of the nodes that were quantized; returns notes on those of them that keep their spelling. Integers
-    of the graph have 8 bits, and none are in blocks.
+    integer: names of the nodes that were quantized, which alone are rewritten; returns notes on those that keep their
+    spelling. Integers of the graph have 8 bits, and none are in blocks.
     """
     notes = []
     gone: set[int] = set()
     for node in list(graph.nodes):
-        if node.domain or id(node) in gone or node.op in ("QuantizeLinear", "DequantizeLinear"):
+        if node.domain or id(node) in gone or node.name not in integer:
             continue
         spelling = Spelling(graph, node)
         if not any(spelling.operand(name) for name in node.inputs if name):
@@ -49,8 +49,7 @@ def to_qoperator(graph: Graph, integer: Collection[str]) -> list[tuple[str, str]
                 raise NoForm(f"{node.op} has no quantized operator")
             rule(spelling)
         except NoForm as e:
-            if node.name in integer:
-                notes.append((node.name, f"{e}: it stays between DequantizeLinear and QuantizeLinear"))
+            notes.append((node.name, f"{e}: it stays between DequantizeLinear and QuantizeLinear"))
             continue
         gone |= spelling.replace()
     graph.sort()

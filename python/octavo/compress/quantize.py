@@ -8,7 +8,7 @@ from typing import Any
 
 from octavo.compress.calibrate import Progress, silent
 from octavo.compress.dynamic import quantize_dynamic
-from octavo.compress.goal import Goal, reach
+from octavo.compress.goal import Goal, mix_of, reach
 from octavo.compress.judge import Metric
 from octavo.compress.options import Options
 from octavo.compress.prepare import check_names, prepare
@@ -63,9 +63,7 @@ def quantize(
     it names the layers that stop it) or IoError; nothing is written then, and an old output file stays as it was.
     """
     chosen = Options.of(options)
-    goal = Goal(
-        max_drop, metric, labels, label_offset, tune_data, prefer, None if mix is None else tuple(mix), bool(tune)
-    )
+    goal = Goal(max_drop, metric, labels, label_offset, tune_data, prefer, mix_of(mix), bool(tune))
     goal.check(chosen.mode)
     graph, float_bytes = prepare(model, chosen.opset)
     check_names(graph, "exclude", chosen.exclude)

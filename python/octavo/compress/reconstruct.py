@@ -85,14 +85,16 @@ def recorded(
     """Of each sample: what the block gets in the quantized network, as integers, and what it gives in the float one."""
     wanted = Session(export_model(upto(graph, block.exit)))
     given = None if block.entry in graph.inputs else Session(export_model(upto(rough, block.entry)))
-    held, count = 0, 1
+    held, count = 0, 0
     for number, feeds in enumerate(itertools.islice(data, SAMPLES)):
         for k, variant in enumerate(variants(feeds, number, VARIANTS)):
-            if k >= count:
+            if k >= max(count, 1):
                 break
             x = variant[block.entry] if given is None else given.run(None, needed(given, variant))[0]
             y = wanted.run(None, needed(wanted, variant))[0]
-            if number == 0 and k == 0:
+            if not (x.size and y.size):
+                break
+            if not count:
                 count = max(1, min(VARIANTS, ROWS // (SAMPLES * max(1, y.size // y.shape[1]))))
             x = p.quantize(x)
             held += x.nbytes + y.nbytes

@@ -15,7 +15,7 @@ import numpy as np
 from octavo.errors import InvalidArgument
 
 FEW_BITS = {4: 21, 2: 25}  # bits -> the operator set from which DequantizeLinear reads integers of so many
-SMALLEST_SCALE = np.float32(2.0**-100)  # products of two scales stay normal float32 numbers
+SMALLEST_SCALE = np.float32(2.0**-100)  # x / scale stays finite for x up to 2^27
 
 
 @dataclass(frozen=True)

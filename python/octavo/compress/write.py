@@ -6,6 +6,7 @@ quantized one are the same quantity, which is what layer-by-layer comparison nee
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -43,6 +44,7 @@ class Writer:
     notes: list[tuple[str, str]] = field(default_factory=list)
     restored: dict[str, str] = field(default_factory=dict)  # tensor -> its restored value
     additions: set[int] = field(default_factory=set)  # ids of nodes that add a layer's bias
+    written: Counter[str] = field(default_factory=Counter)  # names of new nodes
 
     def activations(self) -> None:
         """T => T -> QuantizeLinear -> DequantizeLinear, for every tensor of the placement."""
@@ -66,8 +68,15 @@ class Writer:
     def pair(self, source: str, target: str, params: QParams, shape: object) -> None:
         scale, zero = self.constants(target, params)
         q = self.graph.new_value(f"{target}/quantized", params.dtype, self.graph.shape(source))
-        self.graph.nodes.append(Node("QuantizeLinear", [source, scale, zero], [q], {}, f"{target}/QuantizeLinear"))
-        self.graph.nodes.append(Node("DequantizeLinear", [q, scale, zero], [target], {}, f"{target}/DequantizeLinear"))
+        self.add(Node("QuantizeLinear", [source, scale, zero], [q], {}, f"{target}/QuantizeLinear"))
+        self.add(Node("DequantizeLinear", [q, scale, zero], [target], {}, f"{target}/DequantizeLinear"))
+
+    def add(self, node: Node) -> None:
+        """Under a name of its own: shared weights are written for each layer, and onnxruntime wants names unique."""
+        self.written[node.name] += 1
+        if self.written[node.name] > 1:
+            node.name += f".{self.written[node.name]}"
+        self.graph.nodes.append(node)
 
     def constants(self, name: str, params: QParams) -> tuple[str, str]:
         scale = self.graph.new_const(f"{name}/scale", params.scale.astype(np.float32))
@@ -81,7 +90,7 @@ class Writer:
         if params.block:
             attrs["block_size"] = params.block
         inputs = [self.graph.new_const(f"{name}/quantized", q), scale, zero]
-        self.graph.nodes.append(Node("DequantizeLinear", inputs, [restored], attrs, f"{name}/DequantizeLinear"))
+        self.add(Node("DequantizeLinear", inputs, [restored], attrs, f"{name}/DequantizeLinear"))
         return restored
 
     def weights(self, node: Node, w: Weights, x: QParams) -> None:
@@ -104,8 +113,9 @@ class Writer:
         flat = value.reshape(-1)
         if flat.size == 1 and unit.size > 1:
             flat = np.repeat(flat, unit.size)
-        q = np.rint(flat / unit.astype(np.float64))
-        if np.abs(q).max(initial=0) > INT32 or holder is not node:
+        with np.errstate(divide="ignore", invalid="ignore"):  # of scales whose product float32 does not hold
+            q = np.rint(flat / unit.astype(np.float64))
+        if not np.abs(q).max(initial=0) <= INT32 or holder is not node:
             if holder is node:
                 self.notes.append((node.name, "its bias exceeds int32 in units of its scales and stays float"))
             else:

@@ -1,0 +1,212 @@
+"""octavo.quantize on what is unusual: shared weights, empty samples, values that are not finite, loose arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import octavo
+from octavo.compress.equalize import find_pairs
+from octavo.compress.options import Options
+from octavo.compress.prepare import prepare
+from small_models import model, tensor
+from test_quantize import convnet, outputs, samples, sqnr
+
+RNG = np.random.default_rng(3)
+node = helper.make_node
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.normal(0, 0.3, shape).astype(np.float32)
+
+
+def drawn(*shape: int, count: int = 6) -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(4)
+    return [{"x": rng.normal(0, 1, shape).astype(np.float32)} for _ in range(count)]
+
+
+def in_onnxruntime(net: onnx.ModelProto, feeds: list[dict[str, np.ndarray]]) -> np.ndarray:
+    ort = pytest.importorskip("onnxruntime", reason="onnxruntime (test extra) is not installed")
+    session = ort.InferenceSession(net.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(None, f)[0] for f in feeds])
+
+
+def test_a_large_bias_that_a_node_of_its_own_adds_is_not_learned_away() -> None:
+    constants = {"w": normal(8, 3, 3, 3), "b": 5 * normal(1, 8, 1, 1), "w2": normal(6, 8, 1, 1)}
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], "conv", pads=[1] * 4),
+        node("Add", ["c", "b"], ["s"], "add"),
+        node("Relu", ["s"], ["r"], "relu"),
+        node("Conv", ["r", "w2"], ["y"], "conv2"),
+    ]
+    net = model(nodes, [tensor("x", ["N", 3, 8, 8])], [tensor("y", ["N", 6, 8, 8])], constants)
+    feeds = drawn(2, 3, 8, 8)
+    report = octavo.quantize(net, feeds, weight_bits=4)
+    assert sqnr(outputs(net, feeds), outputs(report.model, feeds)) > 20
+
+
+def test_nodes_written_for_shared_weights_have_names_of_their_own() -> None:
+    nodes = [
+        node("MatMul", ["x", "w"], ["a"], "first"),
+        node("Relu", ["a"], ["r"], "relu"),
+        node("MatMul", ["r", "w"], ["y"], "second"),
+    ]
+    net = model(nodes, [tensor("x", [2, 5, 20])], [tensor("y", [2, 5, 20])], {"w": normal(20, 20)})
+    feeds = drawn(2, 5, 20)
+    report = octavo.quantize(net, feeds)
+    names = [n.name for n in report.model.graph.node]
+    assert len(names) == len(set(names))
+    assert sqnr(outputs(net, feeds), in_onnxruntime(report.model, feeds)) > 30
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "dynamic"}, {"weight_bits": 4}, {"per_channel": False}, {"max_drop": 50.0}], ids=str
+)
+def test_samples_without_elements_are_passed_over(options: dict[str, Any]) -> None:
+    empty = [{"x": np.zeros((0, 3, 12, 12), np.float32)}]
+    if "max_drop" in options:
+        options = {**options, "tune_data": samples()}
+    with_empty = octavo.quantize(convnet(), [*empty, *samples(), *empty], **options)
+    without = octavo.quantize(convnet(), samples(), **options)
+    got, want = outputs(with_empty.model, samples()), outputs(without.model, samples())
+    if "weight_bits" in options:  # learned from crops, which are drawn by the number of the sample
+        assert sqnr(want, got) > 25
+    else:
+        assert np.array_equal(got, want)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["w", "b"])
+def test_layers_with_values_that_are_not_finite_stay_float(bad: float, where: str) -> None:
+    constants = {"w1": normal(20, 16), "b1": normal(20), "w": normal(32, 20), "b": normal(32)}
+    constants[where][3] = bad
+    nodes = [
+        node("Gemm", ["x", "w1", "b1"], ["h"], "first", transB=1),
+        node("Gemm", ["h", "w", "b"], ["y"], "second", transB=1),
+    ]
+    net = model(nodes, [tensor("x", ["N", 16])], [tensor("y", ["N", 32])], constants)
+    feeds = drawn(4, 16)
+    report = octavo.quantize(net, feeds)
+    assert [(n.name, n.reason) for n in report.float_layers] == [("second", "its weights are not finite")]
+    want, got = outputs(net, feeds), outputs(report.model, feeds)
+    assert np.array_equal(np.isfinite(want), np.isfinite(got))
+    assert sqnr(want[:, 4:], got[:, 4:]) > 30
+
+
+def test_weights_that_are_not_finite_or_also_an_output_are_not_equalized() -> None:
+    for spoilt, pairs in ((None, 1), ("w2", 0), ("inf", 0)):
+        constants = {"w": normal(8, 3, 1, 1), "w2": normal(4, 8, 1, 1)}
+        if spoilt == "inf":
+            constants["w"][2] = np.inf
+        nodes = [
+            node("Conv", ["x", "w"], ["c"], "conv"),
+            node("Relu", ["c"], ["r"], "relu"),
+            node("Conv", ["r", "w2"], ["y"], "conv2"),
+        ]
+        shown = [tensor("y", ["N", 4, 4, 4])] + ([tensor("w2", [4, 8, 1, 1])] if spoilt == "w2" else [])
+        graph, _ = prepare(model(nodes, [tensor("x", ["N", 3, 4, 4])], shown, constants), 21)
+        assert len(find_pairs(graph)) == pairs
+
+
+def test_a_bias_whose_unit_float32_does_not_hold_stays_float() -> None:
+    tiny = np.float32(1e-30)
+    constants = {"w1": tiny * normal(20, 16), "b1": np.zeros(20, np.float32), "w": normal(32, 20)}
+    nodes = [
+        node("Gemm", ["x", "w1", "b1"], ["h"], "first", transB=1),
+        node("Gemm", ["h", "w"], ["y"], "second", transB=1),
+    ]
+    net = model(nodes, [tensor("x", ["N", 16])], [tensor("y", ["N", 32])], constants)
+    feeds = [{"x": f["x"] * tiny} for f in drawn(4, 16)]
+    with np.errstate(all="raise", under="ignore"):
+        report = octavo.quantize(net, feeds, bias_correction=False)
+    assert ("first", "its bias exceeds int32 in units of its scales and stays float") in report.notes
+    assert np.abs(outputs(report.model, feeds)).max() < 1e-20
+
+
+def test_a_pool_with_dilations_stays_float() -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], "conv"),
+        node("AveragePool", ["c"], ["p"], "pool", kernel_shape=[2, 2], dilations=[2, 2]),
+        node("Conv", ["p", "w2"], ["y"], "conv2"),
+    ]
+    constants = {"w": normal(8, 3, 1, 1), "w2": normal(8, 8, 1, 1)}
+    net = model(nodes, [tensor("x", ["N", 3, 9, 9])], [tensor("y", ["N", 8, 7, 7])], constants)
+    feeds = drawn(2, 3, 9, 9)
+    for form in ("qdq", "qoperator"):
+        report = octavo.quantize(net, feeds, format=form)
+        assert [n.name for n in report.float_layers] == ["pool"]
+        assert sqnr(outputs(net, feeds), in_onnxruntime(report.model, feeds)) > 30
+
+
+def test_what_is_excluded_gets_no_quantized_operator() -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], "conv"),
+        node("Sigmoid", ["c"], ["s"], "sigmoid"),
+        node("Conv", ["c", "w2"], ["d"], "conv2"),
+        node("Conv", ["s", "w2"], ["e"], "conv3"),
+        node("Add", ["d", "e"], ["y"], "add"),
+    ]
+    constants = {"w": normal(8, 3, 1, 1), "w2": normal(8, 8, 1, 1)}
+    net = model(nodes, [tensor("x", ["N", 3, 9, 9])], [tensor("y", ["N", 8, 9, 9])], constants)
+    feeds = drawn(2, 3, 9, 9)
+    forms = {}
+    for exclude in ([], ["sigmoid"]):
+        report = octavo.quantize(net, feeds, format="qoperator", exclude=exclude)
+        forms[len(exclude)] = {n.op_type for n in report.model.graph.node}
+        assert sqnr(outputs(net, feeds), in_onnxruntime(report.model, feeds)) > 30
+    assert "QLinearSigmoid" in forms[0] and "QLinearSigmoid" not in forms[1] and "Sigmoid" in forms[1]
+
+
+def test_options_may_be_iterators_sets_and_numbers_of_numpy() -> None:
+    names = ["first", "project"]
+    report = octavo.quantize(convnet(), samples(4), exclude=(n for n in names), weight_bits=np.int64(8))
+    assert set(names) <= {n.name for n in report.float_layers}
+    assert report.as_dict()["options"]["weight_bits"] == 8
+    assert Options(op_types={"Relu", "Conv", "Gemm"}).as_dict()["op_types"] == ["Conv", "Gemm", "Relu"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exclude": "first"}, "exclude should be a list of names, not 'first'"),
+        ({"exclude": None}, "exclude should be a list"),
+        ({"op_types": "Conv"}, "op_types should be a list of names"),
+        ({"op_types": [3]}, "3 is none"),
+        ({"layer_bits": [("first", 4)]}, "layer_bits should map names"),
+        ({"layer_bits": {"first": True}}, "not 'True'"),
+        ({"weight_bits": True}, "weight_bits should be"),
+        ({"weight_bits": 8.0}, "weight_bits should be"),
+        ({"opset": "21"}, "opset should be a whole number"),
+        ({"mode": "weight_only", "block_size": "32"}, "block_size should be a whole number"),
+        ({"least_sqnr": "20"}, "least_sqnr should be a number"),
+        ({"limit": 2.0}, "a whole number, not 2.0"),
+    ],
+)
+def test_values_of_another_type_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(octavo.InvalidArgument, match=message):
+        octavo.quantize(convnet(), samples(4), **options)
+
+
+def test_labels_of_batches_are_cut_with_the_samples() -> None:
+    data = [{"x": np.concatenate([a["x"], b["x"]])} for a, b in zip(samples(16)[::2], samples(16)[1::2])]
+    truth = outputs(convnet(), data).argmax(1)
+    report = octavo.quantize(convnet(), data, limit=4, max_drop=50.0, labels=truth)
+    assert report.budget is not None and report.budget.rows == 8 and report.budget.float_score == 100.0
+    with pytest.raises(octavo.InvalidArgument, match="there are 15 labels for 16 samples"):
+        octavo.quantize(convnet(), data, max_drop=50.0, labels=truth[:15])
+
+
+def test_names_of_folded_nodes_do_not_depend_on_the_order_of_a_set() -> None:
+    constants = {"w": normal(8, 3, 1, 1), "s": np.ones(8, np.float32), "z": normal(8), "v": 1 + normal(8) ** 2}
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], "a+b"),
+        node("BatchNormalization", ["c", "s", "z", "z", "v"], ["n"], "norm"),
+        node("Relu", ["n"], ["y"], "a"),
+    ]
+    net = model(nodes, [tensor("x", ["N", 3, 4, 4])], [tensor("y", ["N", 8, 4, 4])], constants)
+    report = octavo.quantize(net, drawn(1, 3, 4, 4))
+    assert [n.name for n in report.layers] == ["a+b", "a"]
