@@ -107,7 +107,8 @@ void run_part(const Cut& cut, int64_t r, int64_t parts, int64_t p0, int64_t p1) 
   k.outer = job.outer, k.inner = job.inner;
   k.groups = job.groups ? job.groups : cut.b.groups;
   k.segment_outer = job.segment_outer, k.segment_inner = job.segment_inner;
-  k.row_bias = nullptr;
+  k.row_bias = nullptr, k.z = nullptr;
+  k.again = false;
   k.ldc = job.out.row, k.ldz = job.z.row;
   k.zp = e.zp, k.lo = e.lo, k.hi = e.hi;
   const bool short_tiles =

@@ -83,19 +83,26 @@ void StemPacked::run(Region& pool, const GemmS8Job& job) const {
   line.y_pixel = job.out.row, line.channels = int32_t(channels_);
   line.out = !fast_ ? GemmS8Out::u8_float : e.lo == 0 && e.hi == 255 ? GemmS8Out::u8_saturate : GemmS8Out::u8_bytes;
   line.zp = e.zp, line.lo = e.lo, line.hi = e.hi;
-  const int64_t most = job.in.lines * std::max<int64_t>(1, job.in.rows * channels_ * groups_ * 4 / 64);
-  const int64_t chunks = std::min(job.in.lines, pool.chunks_for(most, kernel_->macs_per_us / 64));
+  // Lines are cut where they are fewer than the chunks: a signal is a single one.
+  const int64_t lines = job.in.lines, blocks = (job.in.rows + kStemPixels - 1) / kStemPixels;
+  if (lines <= 0 || blocks <= 0) return;
+  const int64_t most = lines * std::max<int64_t>(1, job.in.rows * channels_ * groups_ * 4 / 64);
+  const int64_t wanted = pool.chunks_for(most, kernel_->macs_per_us / 64);
+  const int64_t parts = std::min(blocks, (wanted + lines - 1) / lines), units = lines * parts;
+  const int64_t chunks = std::min(units, wanted);
   pool.parallel_for(chunks, [&](int64_t chunk, int) {
     alignas(64) uint8_t work[kStemWork];
     StemLine mine = line;
     mine.work = work;
-    for (int64_t i = job.in.lines * chunk / chunks; i < job.in.lines * (chunk + 1) / chunks; i++) {
-      const int64_t image = i / job.in.lines_per_image, y = i % job.in.lines_per_image;
+    for (int64_t u = units * chunk / chunks; u < units * (chunk + 1) / chunks; u++) {
+      const int64_t i = u / parts, image = i / job.in.lines_per_image, y = i % job.in.lines_per_image;
       const uint8_t* x = job.a + image * job.in.image + y * job.in.line;
       uint8_t* to = static_cast<uint8_t*>(job.c) + image * job.out.image + y * job.out.line;
-      for (int64_t done = 0; done < job.in.rows; done += INT32_MAX / 2) {
+      int64_t done = blocks * (u % parts) / parts * kStemPixels;
+      const int64_t end = std::min(job.in.rows, blocks * (u % parts + 1) / parts * kStemPixels);
+      for (; done < end; done += INT32_MAX / 2) {
         mine.x = x + done * step_, mine.y = to + done * job.out.row;
-        mine.pixels = int32_t(std::min<int64_t>(job.in.rows - done, INT32_MAX / 2));
+        mine.pixels = int32_t(std::min<int64_t>(end - done, INT32_MAX / 2));
         kernel_->stem(mine);
       }
     }

@@ -1,7 +1,7 @@
 // Softmax over one axis:
 //   m = max(x) (NaN wins); e_i = exp(fl(x_i - m)), results below 2^-126 become 0 (f_exp_negative);
 //   s = sum of e_i: lane i mod 16 adds its elements in order, starting from 0, then lanes are added in halves (8, 4, 2,
-//   1); y_i = e_i / s;  log: y_i = fl(fl(x_i - m) - fl(log s)).
+//   1); y_i = fl(e_i * fl(1 / s));  log: y_i = fl(fl(x_i - m) - fl(log s)).
 #pragma once
 
 #include <cstdint>
