@@ -53,7 +53,7 @@ def export_model(graph: Graph, metadata: dict[str, str] | None = None) -> ModelP
     the result does not pass onnx's checker.
     """
     nodes = [node_proto(node) for node in graph.nodes]
-    computed = {out for node in graph.nodes for out in node.outputs}
+    computed = {out: None for node in graph.nodes for out in node.outputs}  # in an order that is the same every time
     for public, value in graph.outputs:
         if public != value:
             if public in computed:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +14,7 @@ import pytest
 from onnx import helper
 
 import octavo
+from octavo.cli import main
 from octavo.compress.equalize import find_pairs
 from octavo.compress.options import Options
 from octavo.compress.prepare import prepare
@@ -210,3 +215,103 @@ def test_names_of_folded_nodes_do_not_depend_on_the_order_of_a_set() -> None:
     net = model(nodes, [tensor("x", ["N", 3, 4, 4])], [tensor("y", ["N", 8, 4, 4])], constants)
     report = octavo.quantize(net, drawn(1, 3, 4, 4))
     assert [n.name for n in report.layers] == ["a+b", "a"]
+
+
+def test_the_usual_mix_of_few_bits_names_them_once() -> None:
+    report = octavo.quantize(convnet(), samples(), weight_bits=4, rounding="nearest", max_drop=100.0)
+    assert report.budget is not None and report.budget.points[report.budget.chosen].met
+
+
+def test_what_follows_a_float_layer_says_so() -> None:
+    report = octavo.quantize(convnet(), samples(), layer_bits={"depthwise": "float"}, exclude=["mean"])
+    reasons = {n.name: n.reason for n in report.float_layers}
+    assert reasons["depthwise"] == "layer_bits says so" and reasons["mean"] == "excluded"
+    assert reasons["clip2"] == "it follows 'depthwise', which stays float"
+
+
+def encoder(bad: float | None = None) -> onnx.ModelProto:
+    """ids [1, T] -> Gather, LayerNormalization, MatMul -> y [1, T, 16]."""
+    constants = {"table": normal(40, 32), "gain": 1 + normal(32), "shift": normal(32), "w": normal(32, 16)}
+    if bad is not None:
+        constants["w"][3, 3] = bad
+    nodes = [
+        node("Gather", ["table", "ids"], ["e"], "embed"),
+        node("LayerNormalization", ["e", "gain", "shift"], ["n"], "norm", axis=-1),
+        node("MatMul", ["n", "w"], ["u"], "product"),
+        node("Relu", ["u"], ["y"], "relu"),
+    ]
+    ids = tensor("ids", [1, "T"], onnx.TensorProto.INT64)
+    return model(nodes, [ids], [tensor("y", [1, "T", 16])], constants)
+
+
+def words(*lengths: int) -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(6)
+    return [{"ids": rng.integers(0, 40, (1, n))} for n in lengths]
+
+
+def test_smoothing_passes_over_what_says_nothing() -> None:
+    net = encoder(np.inf)
+    with pytest.raises(octavo.Unsupported, match="nothing to quantize"):
+        octavo.quantize(net, words(4, 5), op_types=["MatMul"])
+    report = octavo.quantize(net, words(4, 5), mode="dynamic", smooth=0.5)
+    want, got = outputs(net, words(7))[..., [0, 1, 2]], outputs(report.model, words(7))[..., [0, 1, 2]]
+    assert sqnr(want, got) > 25  # the table is small integers; the columns beside the infinite one are numbers
+    with pytest.raises(octavo.InvalidArgument, match="never computes"):
+        octavo.quantize(encoder(), words(0, 0), op_types=["MatMul"])
+    with pytest.raises(octavo.InvalidArgument, match="needs calibration data"):
+        octavo.quantize(encoder(), mode="dynamic", smooth=0.5)
+    with pytest.raises(octavo.InvalidArgument, match="smooth should be an alpha"):
+        octavo.quantize(encoder(), words(4), smooth="0.5")
+
+
+def test_a_table_that_layer_bits_leave_float_is_stored_so() -> None:
+    report = octavo.quantize(encoder(), words(4, 5), layer_bits={"embed": "float"})
+    assert {n.name: n.kind for n in report.layers}["embed"] == "float"
+    held = {t.name: onnx.numpy_helper.to_array(t) for t in report.model.graph.initializer}
+    assert any(a.shape == (40, 32) and a.dtype == np.float32 for a in held.values())
+
+
+def test_rows_of_changing_length_are_no_classes() -> None:
+    nodes = [node("Conv", ["x", "w"], ["c"], "conv"), node("ReduceMean", ["c", "axis"], ["y"], "mean", keepdims=0)]
+    constants = {"w": normal(8, 3, 1), "axis": np.array([1])}
+    net = model(nodes, [tensor("x", ["N", 3, "L"])], [tensor("y", ["N", "L"])], constants)
+    with pytest.raises(octavo.InvalidArgument, match="rows of 5 and 7 elements"):
+        octavo.quantize(net, [*drawn(1, 3, 5), *drawn(1, 3, 7)], max_drop=1.0)
+
+
+@pytest.mark.parametrize("options", [{}, {"format": "qoperator"}, {"mode": "dynamic"}], ids=str)
+def test_nodes_of_one_name_are_told_apart(options: dict[str, Any]) -> None:
+    net = convnet()
+    for n in net.graph.node:
+        n.name = "same"
+    report = octavo.quantize(net, samples(), exclude=["same.4"], **options)
+    names = [n.name for n in report.layers]
+    assert len(names) == len(set(names)) and [n.op for n in report.layers if n.name == "same.4"] == ["Conv"]
+    assert {n.name: n.reason for n in report.float_layers}["same.4"] == "excluded"
+    assert sqnr(outputs(net, samples()), in_onnxruntime(report.model, samples())) > 25
+
+
+def test_a_page_needs_the_float_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at, data = str(tmp_path / "m.onnx"), str(tmp_path / "data.npz")
+    onnx.save(convnet(), at)
+    np.savez(data, x=np.concatenate([f["x"] for f in samples(4)]))
+    command = ["quantize", at, "--calibration", data, "-o", at, "--layer", "head=ternary"]
+    assert main([*command, "--html", str(tmp_path / "page.html")]) == 1
+    assert "write to another file" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "nodes run on integers" in capsys.readouterr().out
+    assert any(n.op_type == "QuantizeLinear" for n in onnx.load(at).graph.node)
+
+
+def test_the_same_file_in_every_process(tmp_path: Path) -> None:
+    onnx.save(convnet(), tmp_path / "m.onnx")
+    code = (
+        "import sys, octavo; octavo.quantize(sys.argv[1], None, sys.argv[2], mode='dynamic', op_types={'Conv', 'Gemm'})"
+    )
+    files = []
+    for seed in ("1", "2"):
+        out = tmp_path / f"{seed}.onnx"
+        command = [sys.executable, "-c", code, str(tmp_path / "m.onnx"), str(out)]
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
+        files.append(out.read_bytes())
+    assert files[0] == files[1]

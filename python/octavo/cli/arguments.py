@@ -70,9 +70,9 @@ def dimension(text: str) -> tuple[str, int]:
 
 def layer_bits(text: str) -> tuple[str, int | str]:
     name, equals, bits = text.rpartition("=")
-    if not (equals and name and (bits == "float" or bits.isdecimal())):
+    if not (equals and name and (bits in ("float", "ternary", "binary") or bits.isdecimal())):
         raise argparse.ArgumentTypeError(f"{text!r} is not NODE=BITS or NODE=float")
-    return name, bits if bits == "float" else int(bits)
+    return name, int(bits) if bits.isdecimal() else bits
 
 
 def extent(text: str) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ def add_quantize(commands: Any) -> None:
         default=[],
         type=layer_bits,
         metavar="NODE=BITS",
-        help="bits of this node's weights, 8, 7, 4 or 2, or float: leave it float",
+        help="bits of this node's weights, 8, 7, 4, 2, ternary or binary, or float: leave it float",
     )
     command.add_argument("--format", choices=("qdq", "qoperator"), default="qdq", help="how the file spells integers")
     command.add_argument("--op-type", action="append", metavar="OP", help="quantize only these operators")
@@ -110,10 +111,13 @@ def add_budget(command: argparse.ArgumentParser) -> None:
 def quantize_command(options: argparse.Namespace) -> int:
     from octavo.compress.calibrate import silent
     from octavo.compress.quantize import quantize
+    from octavo.errors import InvalidArgument
     from octavo.report.page import check_writable
 
     if options.html:
         check_writable(options.html)
+        if os.path.exists(options.output) and os.path.samefile(options.model, options.output):
+            raise InvalidArgument("--html compares with the float model, which -o would replace: write to another file")
     report = quantize(
         options.model,
         options.calibration,

@@ -184,7 +184,8 @@ def best_mix(tried: Tried, route: tuple[list[Move], dict[str, Bits]]) -> BudgetP
 def checked_mix(mix: Sequence[Bits] | None, options: Options, opset: int, prefer: str) -> list[Bits]:
     """Bits in falling order of size, without those that the file could not store smaller; "float" is put last."""
     base = options.weight_bits
-    given = list(mix) if mix is not None else ([base, FLOAT] if prefer == "speed" else [base, 4, FLOAT])
+    usual = (base, FLOAT) if prefer == "speed" else (base, 4, FLOAT)
+    given = list(mix) if mix is not None else list(dict.fromkeys(usual))
     integers = sorted({b for b in given if b != FLOAT}, key=lambda b: -stored_bits(options, b, opset))
     if not integers or any(given.count(b) > 1 for b in given):
         raise InvalidArgument("mix names bits of weights, each once, and 'float': such as (4, 8, 'float')")

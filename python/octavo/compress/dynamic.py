@@ -26,7 +26,7 @@ from octavo.compress.scheme import QParams, WeightScheme
 from octavo.compress.smooth import smooth
 from octavo.compress.write import Weights, channel_axis, quantized_weights
 from octavo.engine import Session
-from octavo.errors import Unsupported
+from octavo.errors import InvalidArgument, Unsupported
 from octavo.images import ImageOptions
 from octavo.ir import Graph, Node, Uses
 from octavo.onnx_export import export_model
@@ -53,6 +53,8 @@ def quantize_dynamic(
     """
     scheme = options.weight_scheme
     session = data = None
+    if calibration is None and options.smooth:
+        raise InvalidArgument(f"smooth={options.smooth:g} needs calibration data: it says how large the channels are")
     if calibration is not None:
         session = Session(export_model(graph), optimize=False)
         data = Calibration(calibration, session.get_inputs(), images=images, limit=limit)
@@ -171,7 +173,7 @@ def store_tables(graph: Graph, options: Options) -> set[str]:
     scheme = options.weight_scheme
     if scheme.bits not in (8, 7) or not scheme.symmetric:
         scheme = WeightScheme(8, options.per_channel)
-    only, exclude = tables_only(graph), frozenset(options.exclude)
+    only, exclude = tables_only(graph), options.float_layers.union(options.exclude)
     found = []
     for node in graph.nodes:
         table = graph.const(node.inputs[0]) if node.is_op("Gather") else None

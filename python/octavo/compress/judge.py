@@ -111,13 +111,18 @@ class Judge:
 
     def rows_of(self, session: Session, data: Calibration | None = None) -> Iterator[np.ndarray]:
         """[N, C] of output 1 for each sample. Raises InvalidArgument where it is no row of classes."""
-        first = [session.get_outputs()[0].name]
+        first, classes = [session.get_outputs()[0].name], 0
         for feeds in self.data if data is None else data:
             rows = class_rows(session.run(first, feeds)[0])
             if rows is None:
                 raise InvalidArgument(
                     f"output '{first[0]}' is no row of classes: agreement and labels say nothing of it; give metric="
                 )
+            if classes not in (0, rows.shape[1]):
+                raise InvalidArgument(
+                    f"output '{first[0]}' has rows of {classes} and {rows.shape[1]} elements, no classes: give metric="
+                )
+            classes = rows.shape[1]
             yield rows
 
     def checked(self, labels: np.ndarray, offset: int, classes: int, rows: int) -> np.ndarray:

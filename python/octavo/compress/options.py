@@ -39,7 +39,7 @@ class Options:
         one magnitude a channel; weight-only also 16 and "float16". 4 bits and fewer are stored as int4 from opset 21,
         as int8 before; 2 as int2 from opset 25 (weight-only).
     weight_symmetric: zero point 0, signed integers; else unsigned ones with a zero point.
-    power_of_two: scales, the weights' and the activations', are powers of two.
+    power_of_two: scales, the weights' and in static mode the activations', are powers of two.
     method: how ranges are calibrated: "minmax", "percentile", "entropy", "mse", or "auto", the best of them for each
         tensor by the error of the layers that read it.
     equalize: channels of consecutive convolutions trade scale first (None: where weights are per tensor).
@@ -95,8 +95,8 @@ class Options:
         one_of("activations", self.activations, ACTIVATIONS)
         one_of("method", self.method, ("auto", *METHODS))
         one_of("rounding", self.rounding, ROUNDINGS)
-        if self.smooth is not None and not 0 <= self.smooth <= 1:
-            raise InvalidArgument(f"smooth should be an alpha from 0 (not) to 1, or None, not {self.smooth}")
+        if self.smooth is not None and not (is_number(self.smooth) and 0 <= self.smooth <= 1):
+            raise InvalidArgument(f"smooth should be an alpha from 0 (not) to 1, or None, not {self.smooth!r}")
         if self.opset < OLDEST_OPSET:
             raise InvalidArgument(f"opset should be {OLDEST_OPSET} or newer, not {self.opset}")
         if self.format == "qoperator":

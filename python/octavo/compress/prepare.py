@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
@@ -32,6 +33,7 @@ def prepare(model: Any, opset: int) -> tuple[Graph, int]:
         raise Unsupported(
             f"the weights '{small.outputs[0]}' are stored sparse or small; quantize the model with dense float weights"
         )
+    name_apart(graph)
     names = {node.name for node in graph.nodes}
     for run in CANONICAL:
         run(graph)
@@ -42,6 +44,19 @@ def prepare(model: Any, opset: int) -> tuple[Graph, int]:
         if node.name not in names:
             node.name = max((n for n in names if node.name.startswith(f"{n}+")), key=len, default=node.name)
     return graph, size
+
+
+def name_apart(graph: Graph) -> None:
+    """Nodes of one name get a number: options and reports tell them by their names, and so does onnxruntime."""
+    taken, count = {node.name for node in graph.nodes}, Counter[str]()
+    for node in graph.nodes:
+        count[node.name] += 1
+        if count[node.name] > 1:
+            k = count[node.name]
+            while f"{node.name}.{k}" in taken:
+                k += 1
+            node.name = f"{node.name}.{k}"
+            taken.add(node.name)
 
 
 def dense_weights(graph: Graph) -> None:

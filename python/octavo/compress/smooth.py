@@ -66,8 +66,10 @@ def smooth(
     watch(session, list(by_name), data, see, progress, "smoothing", SAMPLES)
     done = []
     for pair in pairs:
+        if not pair.rows:  # no sample had any
+            continue
         x = np.concatenate(pair.rows)
-        if len(x) and np.isfinite(x).all():
+        if all(np.isfinite(a).all() for a in (x, *pair.weights(graph))):
             alpha, s = chosen(graph, pair, x, options)
             if s is not None:
                 apply(graph, pair, s)

@@ -77,7 +77,12 @@ class Calibrated:
         options, reasons_of = options.with_layers(dict.fromkeys(lost, FLOAT)), {**lost, **(reasons or {})}
         placement = whole
         if options.float_layers:
-            excluded = with_chains(units_of(graph, whole), options.float_layers)
+            units = units_of(graph, whole)
+            excluded = with_chains(units, options.float_layers)
+            chained = {
+                node.name: unit.name for unit in units if unit.name in options.float_layers for node in unit.nodes
+            }
+            reasons_of = {n: f"it follows '{head}', which stays float" for n, head in chained.items()} | reasons_of
             placement = place(graph, excluded.union(options.exclude), options.op_types)
             params = {**self.parameters(placement, options), **params}
         weights = self.weights(placement, params, options)
@@ -88,8 +93,10 @@ class Calibrated:
         kinds = {out: schemes[out].described(opset, w.params) for out, w in weights.items()}
         layers = report_layers(graph, placement, self.ranges, params, kinds, scheme)
         for layer in layers:
-            if layer.name in options.float_layers:
-                layer.reason = reasons_of.get(layer.name, "layer_bits says so")
+            if layer.name in options.float_layers and layer.name not in lost and layer.name not in (reasons or {}):
+                layer.reason = "layer_bits says so"
+            elif layer.kind == "float" and layer.name in reasons_of and layer.name not in options.exclude:
+                layer.reason = reasons_of[layer.name]
         weights = {out: w.stored(schemes[out].stored(opset)) for out, w in weights.items()}
         quantized, notes = written(graph, placement, params, weights, scheme)
         tables = store_tables(quantized, options)
