@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,16 @@ import pytest
 from onnx import helper
 
 import octavo
+from octavo.compress import samples
 from octavo.compress.blocks import find_blocks
 from octavo.compress.gradient import Product
 from octavo.compress.learned import Learned, Network
 from octavo.compress.options import Options
 from octavo.compress.prepare import prepare
+from octavo.compress.reconstruct import learnable
+from octavo.compress.samples import Recorded, record
 from octavo.compress.scheme import WeightScheme
-from octavo.compress.static import Calibrated, start
+from octavo.compress.static import Calibrated, start, written
 from octavo.compress.variants import variants
 from octavo.compress.write import quantized_weights
 from octavo.ir import Graph, Node, Value
@@ -250,6 +254,61 @@ def node_outputs(graph: Graph, node: Node) -> int:
     w = graph.const(node.inputs[1])
     assert w is not None
     return w.shape[0] if node.op == "Conv" else w.shape[1]
+
+
+def test_what_is_recorded_of_a_block_is_the_same_from_the_block_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    work, chosen = calibrated(weight_bits=4)
+    placement = work.place(chosen)
+    params = work.parameters(placement, chosen)
+    with work.unlearned():
+        weights = work.weights(placement, params, chosen)
+    rough = written(work.graph, placement, params, weights, chosen.activation_scheme)[0]
+    last: Recorded | None = None
+    read: list[Any] = []
+    reads = []
+    monkeypatch.setattr("octavo.compress.samples.VARIANTS", 5)
+    monkeypatch.setattr("octavo.compress.samples.fresh", counted(read, samples.fresh))
+    for block in find_blocks(work.graph, set(params)):
+        assert learnable(work.graph, block, weights)
+        given = params[block.entry]
+        whole = record(work.graph, rough, block, given, work.data, None)
+        read.clear()
+        last = record(work.graph, rough, block, given, work.data, last)
+        assert len(last.pairs) == len(whole.pairs) == 16 * last.count and last.whole
+        for one, other in zip(last.pairs, whole.pairs):
+            assert one[0].dtype == given.dtype and np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
+        reads.append(len(read))
+    assert reads == [1, 0, 0, 0] and last is not None
+    monkeypatch.setattr("octavo.compress.samples.BYTES", last.pairs[0][0].nbytes * 2)
+    short = record(work.graph, rough, block, given, work.data, None)
+    assert len(short.pairs) < 3 and not short.whole
+
+
+def counted(calls: list[Any], function: Any) -> Any:
+    def call(*args: Any) -> Any:
+        calls.append(args)
+        return function(*args)
+
+    return call
+
+
+def test_a_search_learns_once_and_keeps_no_worse_than_it_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: list[Any] = []
+    monkeypatch.setattr(Calibrated, "reconstruct", counted(learned, Calibrated.reconstruct))
+    data, net = pictures(16), network()
+    report = octavo.quantize(net, data, weight_bits=4, max_drop=50.0, mix=(4, 8))
+    assert len(learned) == 1 and report.budget is not None
+    point, want = report.budget.points[report.budget.chosen], logits(net, data).argmax(1)
+    assert point.drop == pytest.approx(100 * float(np.mean(logits(report.model, data).argmax(1) != want)))
+    monkeypatch.setattr(Calibrated, "reconstruct", spoil)
+    kept = octavo.quantize(net, data, weight_bits=4, max_drop=50.0, mix=(4, 8)).model
+    single = logits(kept, data)
+    assert 100 * float(np.mean(single.argmax(1) != want)) <= 50
+
+
+def spoil(_: Calibrated, __: Any, ___: Any, weights: dict[str, Any], *____: Any) -> None:
+    for name, w in weights.items():
+        weights[name] = replace(w, q=np.zeros_like(w.q))
 
 
 def test_variants_are_pictures_like_the_first_and_always_the_same() -> None:

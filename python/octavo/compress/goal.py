@@ -89,32 +89,50 @@ def reach(
     if goal.max_drop is None and not goal.tune:
         return work.quantize(options), options, None, None
     tuned, kept, why, times = None, None, dict[str, str](), None
-    if goal.tune or goal.prefer == "speed":
-        options, tuned = tune(work, options, progress)
-        why |= tune_reasons(tuned)
-        times = {t.layer: (t.integer_ms, t.float_ms) for t in tuned.layers}
-    if goal.max_drop is not None:
-        judge = make_judge(work, goal, calibration, limit, images)
-        held = hold_out(work) if judge.data is work.data and len(judge.logits) >= LEAST_HELD else None
-        options, kept = search(
-            work,
-            options,
-            judge,
-            float(goal.max_drop),
-            prefer=goal.prefer,
-            mix=goal.mix,
-            times=times,
-            held=held,
-            progress=progress,
-        )
-        why = {**budget_reasons(kept), **why}
-    return work.quantize(options, why), options, tuned, kept
+    judge: Judge | None = None
+    with work.unlearned():
+        if goal.tune or goal.prefer == "speed":
+            options, tuned = tune(work, options, progress)
+            why |= tune_reasons(tuned)
+            times = {t.layer: (t.integer_ms, t.float_ms) for t in tuned.layers}
+        if goal.max_drop is not None:
+            judge = make_judge(work, goal, calibration, limit, images)
+            held = hold_out(work) if judge.data is work.data and len(judge.logits) >= LEAST_HELD else None
+            options, kept = search(
+                work,
+                options,
+                judge,
+                float(goal.max_drop),
+                prefer=goal.prefer,
+                mix=goal.mix,
+                times=times,
+                held=held,
+                progress=progress,
+            )
+            why = {**budget_reasons(kept), **why}
+    result = work.quantize(options, why)
+    if kept is not None and judge is not None and work.learns(options):
+        result = better(work, options, why, judge, kept, result)
+    return result, options, tuned, kept
+
+
+def better(
+    work: Calibrated, options: Options, why: dict[str, str], judge: Judge, kept: BudgetReport, learned: Result
+) -> Result:
+    """What was learned, unless the mix was better as it was chosen: with weights rounded layer by layer."""
+    point = kept.points[kept.chosen]
+    score = judge.score(Session(export_model(learned.graph)))
+    if score < point.score:
+        with work.unlearned():
+            return work.quantize(options, why)
+    point.score, point.drop = score, judge.exact - score
+    return learned
 
 
 def hold_out(work: Calibrated) -> Held:
     """Every third sample."""
     kept = Part(work.data, lambda k: k % 3 != 2)
-    return Held(Calibrated(work.graph, work.session, kept, silent), lambda k: k % 3 == 2)
+    return Held(Calibrated(work.graph, work.session, kept, silent, learning=False), lambda k: k % 3 == 2)
 
 
 def make_judge(work: Calibrated, goal: Goal, calibration: Any, limit: int | None, images: ImageOptions | None) -> Judge:

@@ -10,33 +10,25 @@ blocks and the objective); M. Nagel et al., "Up or Down? Adaptive Rounding for P
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from octavo.compress.blocks import Block, find_blocks
 from octavo.compress.calibrate import Progress, silent
-from octavo.compress.data import Calibration, Feeds
+from octavo.compress.data import Calibration
 from octavo.compress.learned import Learned, Network
 from octavo.compress.place import Placement
+from octavo.compress.samples import Recorded, Samples, record
 from octavo.compress.scheme import QParams, WeightScheme
-from octavo.compress.variants import variants
 from octavo.compress.write import Weights
-from octavo.engine import Session
 from octavo.ir import Graph
-from octavo.onnx_export import export_model
 
-SAMPLES = 64
-BYTES = 256 << 20  # of a block's inputs and wanted results
 STEPS = 300  # of learning, a block
 ELEMENTS = 1 << 20  # of the largest tensor of a block, in one step
 BATCH = 32
-VARIANTS = 4  # of a picture, at most
-ROWS = 50000  # of a block's results that are enough
 LARGEST = 1 << 23  # weights of a block: learning holds each about ten times
 WARM = 10  # steps of each phase in which the rates rise
-SEED = 0
 
 
 def reconstruct(
@@ -56,6 +48,7 @@ def reconstruct(
     biases: whether these may change.
     """
     blocks = [block for block in find_blocks(graph, set(params)) if learnable(graph, block, weights)]
+    last: Recorded | None = None
     for done, block in enumerate(blocks, 1):
         try:
             layers = {
@@ -66,9 +59,8 @@ def reconstruct(
         except LookupError:  # padding that is known at run time only
             continue
         rough = graph if block.entry in graph.inputs else written()
-        p = params[block.entry]
-        samples = Samples(p, recorded(graph, rough, block, p, data))
-        learn(Network(graph, block, layers), samples)
+        last = record(graph, rough, block, params[block.entry], data, last)
+        learn(Network(graph, block, layers), Samples(last))
         weights |= {out: layer.result() for out, layer in layers.items()}
         progress("reconstructing blocks", done, len(blocks))
 
@@ -79,85 +71,11 @@ def learnable(graph: Graph, block: Block, weights: Mapping[str, Weights]) -> boo
     return all(w is not None for w in found) and sum(w.q.size for w in found if w is not None) <= LARGEST
 
 
-def recorded(
-    graph: Graph, rough: Graph, block: Block, p: QParams, data: Calibration
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Of each sample: what the block gets in the quantized network, as integers, and what it gives in the float one."""
-    wanted = Session(export_model(upto(graph, block.exit)))
-    given = None if block.entry in graph.inputs else Session(export_model(upto(rough, block.entry)))
-    held, count = 0, 0
-    for number, feeds in enumerate(itertools.islice(data, SAMPLES)):
-        for k, variant in enumerate(variants(feeds, number, VARIANTS)):
-            if k >= max(count, 1):
-                break
-            x = variant[block.entry] if given is None else given.run(None, needed(given, variant))[0]
-            y = wanted.run(None, needed(wanted, variant))[0]
-            if not (x.size and y.size):
-                break
-            if not count:
-                count = max(1, min(VARIANTS, ROWS // (SAMPLES * max(1, y.size // y.shape[1]))))
-            x = p.quantize(x)
-            held += x.nbytes + y.nbytes
-            if held > BYTES:
-                return
-            yield channels_last(x), channels_last(y)
-
-
-def needed(session: Session, feeds: Feeds) -> Feeds:
-    return {i.name: feeds[i.name] for i in session.get_inputs()}
-
-
-def upto(graph: Graph, name: str) -> Graph:
-    """What computes one value."""
-    part, _ = graph.copied()
-    part.outputs = [(name, name)]
-    part.drop_dead()
-    part.inputs = [n for n in part.inputs if any(n in node.inputs for node in part.nodes)]
-    return part
-
-
-def channels_last(x: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1)) if x.ndim > 2 else x
-
-
-class Samples:
-    """A block's inputs and wanted results; batches are of one shape."""
-
-    def __init__(self, p: QParams, pairs: Iterator[tuple[np.ndarray, np.ndarray]]) -> None:
-        self.p = p
-        self.groups: dict[tuple[int, ...], list[tuple[np.ndarray, np.ndarray]]] = {}
-        for x, y in pairs:
-            self.groups.setdefault(x.shape, []).append((x, y))
-        self.count = sum(len(g) for g in self.groups.values())
-
-    def batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-        x = np.concatenate([x for x, _ in pairs]).astype(np.float32)
-        x -= np.float32(self.p.zero_point)
-        x *= self.p.scale
-        return x, np.concatenate([y for _, y in pairs])
-
-    def all(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for group in self.groups.values():
-            for k in range(0, len(group), size):
-                yield self.batch(group[k : k + size])
-
-    def drawn(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Batches without end, every sample as often."""
-        rng = np.random.default_rng(SEED)
-        while True:
-            batches = []
-            for group in self.groups.values():
-                order = rng.permutation(len(group))
-                batches += [[group[i] for i in order[k : k + size]] for k in range(0, len(group), size)]
-            for k in rng.permutation(len(batches)):
-                yield self.batch(batches[k])
-
-
 def learn(net: Network, samples: Samples) -> None:
     """First scales and biases, then all, then scales and biases again for the integers that were found."""
     if not samples.count:
         return
-    x, _ = next(samples.all(1))
+    x, _ = next(samples.judged(1))
     size = max(1, min(BATCH, ELEMENTS // max(1, net.widest(x))))
     best, kept = error(net, samples, size), net.state()
     batches = samples.drawn(size)
@@ -176,7 +94,7 @@ def learn(net: Network, samples: Samples) -> None:
 
 def error(net: Network, samples: Samples, size: int) -> float:
     total = 0.0
-    for x, y in samples.all(size):
+    for x, y in samples.judged(size):
         off = (net.forward(x)[net.block.exit] - y).reshape(-1)
         total += float(np.dot(off, off))
     return total

@@ -5,7 +5,8 @@ The order of work: place, equalize, calibrate, choose ranges, round weights, cor
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,7 @@ class Calibrated:
     histograms: of every tensor some way wanted to quantize. ranges: the parameters chosen for it, and by what method.
     kept: what a layer keeps of its results, in decibels, with the range chosen for its operand.
     rounded: integer weights and corrected biases, by layer and everything that decides about them.
+    learning: whether weights of few bits are learned (minutes), not only rounded layer by layer.
     """
 
     graph: Graph
@@ -58,6 +60,20 @@ class Calibrated:
     ranges: dict[str, tuple[str, QParams]] = field(default_factory=dict)
     kept: dict[str, float] = field(default_factory=dict)
     rounded: dict[Hashable, Weights] = field(default_factory=dict)
+    learning: bool = True
+
+    @contextmanager
+    def unlearned(self) -> Iterator[None]:
+        """Where many ways are tried, learning waits for the one that is chosen."""
+        before, self.learning = self.learning, False
+        try:
+            yield
+        finally:
+            self.learning = before
+
+    def learns(self, options: Options) -> bool:
+        scheme = options.weight_scheme
+        return self.learning and options.rounding == "adaptive" and scheme.bits <= FEW and scheme.levels != "binary"
 
     def quantize(self, options: Options, reasons: Mapping[str, str] | None = None) -> Result:
         """Raises Unsupported when the options leave nothing to quantize.
@@ -175,8 +191,7 @@ class Calibrated:
                 correct_biases(*work, self.progress)
             self.rounded |= {keys[out]: w for out, w in part.items()}
         weights = {out: self.rounded[key] for out, key in keys.items()}
-        whole = options.weight_scheme
-        if options.rounding == "adaptive" and whole.bits <= FEW and whole.levels != "binary":
+        if self.learns(options):
             self.reconstruct(placement, params, weights, schemes, options)
         return weights
 
