@@ -32,6 +32,7 @@ class QConv : public Op {
     if (whole_rows_ && !p_.epilogue.has_z && !p_.epilogue.table && !p_.epilogue.out_s32)
       stem_ = StemPacked(packed_[0], gemm_weights(p_.weights, 0, count, segments_, length_, 1, p_.epilogue.out_f32),
                          p_.stride_w * p_.group_c);
+    if (!stem_.serves(kStemPixels)) stem_ = {};  // nor lines of another length
     if (p_.epilogue.table) lut_ = &lut_s8(ctx.isa);
     if (p_.epilogue.has_z && p_.weights.multiplier)
       fixed_ = &eltwise_fixed(ctx.isa);

@@ -27,6 +27,7 @@ StemPacked::StemPacked(const GemmS8Packed& b, const GemmS8Weights& w, int64_t st
   if (b.kernel->stem == nullptr || !permutes_bytes() || w.multiplier || w.natural || !w.m) return;
   if (w.n < 1 || window > kStemWindow || (patch + 3) / 4 > kStemGroups || !all_s8(w)) return;
   kernel_ = b.kernel;
+  segment_groups_ = w.segments * ((w.segment_length + 3) / 4);
   step_ = int32_t(step), row_bytes_ = int32_t(w.segment_length), channels_ = w.n;
   for (int64_t p = 0; p < b.panels; p++) fast_ = fast_ && b.fast(p);
   find_terms(w.segments, w.segment_length);

@@ -19,10 +19,13 @@ class StemPacked {
   bool empty() const { return groups_ == 0; }
   // "gemm_s8 stem avx512vnni"
   std::string name() const { return std::string("gemm_s8 stem ") + kernel_->isa; }
-  // Whether lines of so many outputs are worth it: lanes are pixels.
+  // Whether lines of so many outputs are quicker than by gemm_s8(): lanes are pixels, and half of its would be empty up
+  // to eight channels; of more, the groups saved have to pay for gathering and full vectors for storing.
   bool serves(int64_t pixels) const {
     const int64_t blocks = (pixels + kStemPixels - 1) / kStemPixels;
-    return groups_ > 0 && 4 * pixels >= 3 * kStemPixels * blocks;
+    if (groups_ == 0) return false;
+    if (channels_ <= kStemChannels) return 8 * pixels >= 7 * kStemPixels * blocks;
+    return channels_ % (2 * kStemChannels) == 0 && pixels % kStemPixels == 0 && 10 * groups_ <= 8 * segment_groups_;
   }
   // A job of gemm_s8() without residual and table, over the pool.
   void run(Region& pool, const GemmS8Job& job) const;
@@ -32,6 +35,7 @@ class StemPacked {
 
   const GemmS8* kernel_ = nullptr;
   int32_t groups_ = 0, step_ = 0, row_bytes_ = 0;
+  int64_t segment_groups_ = 0;  // that gemm_s8() multiplies
   int64_t channels_ = 0;
   bool fast_ = true;
   std::vector<StemTerm> terms_;
