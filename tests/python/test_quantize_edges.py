@@ -315,3 +315,40 @@ def test_the_same_file_in_every_process(tmp_path: Path) -> None:
         subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
         files.append(out.read_bytes())
     assert files[0] == files[1]
+
+
+def test_nodes_that_one_was_written_out_as_have_names_of_their_own() -> None:
+    nodes = [
+        node("BatchNormalization", ["x", "g", "b", "m", "v"], ["n"], "norm"),
+        node("Conv", ["n", "w"], ["c"], "conv"),
+        node("BatchNormalization", ["x", "g", "b", "m", "v"], ["k"], "other"),
+        node("Add", ["c", "k"], ["y"], "add"),
+    ]
+    constants = {"g": 1 + normal(3), "b": normal(3), "m": normal(3), "v": 1 + normal(3) ** 2, "w": normal(3, 3, 1, 1)}
+    net = model(nodes, [tensor("x", ["N", 3, 5, 5])], [tensor("y", ["N", 3, 5, 5])], constants)
+    feeds = drawn(2, 3, 5, 5)
+    for exclude in ([], ["norm"]):
+        report = octavo.quantize(net, feeds, exclude=exclude)
+        names = [n.name for n in report.model.graph.node]
+        assert len(names) == len(set(names))
+        assert all(n.kind == "float" for n in report.layers if n.name in exclude)
+        assert sqnr(outputs(net, feeds), in_onnxruntime(report.model, feeds)) > 30
+
+
+def test_a_range_suits_all_that_read_its_tensor() -> None:
+    """Clip reads but a part of it: the output and what stays float read all."""
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], "conv"),
+        node("Clip", ["c", "lo", "hi"], ["s"], "clip"),
+        node("Conv", ["s", "w2"], ["d"], "conv2"),
+        node("Softmax", ["c"], ["m"], "float"),
+        node("Add", ["d", "m"], ["y"], "add"),
+    ]
+    constants = {"w": 4 * normal(8, 3, 1, 1), "w2": normal(8, 8, 1, 1), "lo": np.float32(-0.1), "hi": np.float32(0.1)}
+    for shown in (["y"], ["y", "c"]):
+        net = model(nodes, [tensor("x", ["N", 3, 5, 5])], [tensor(o, ["N", 8, 5, 5]) for o in shown], constants)
+        feeds = drawn(2, 3, 5, 5)
+        report = octavo.quantize(net, feeds)
+        for name in shown:
+            want, got = (octavo.Session(m).run([name], feeds[0])[0] for m in (net, report.model))
+            assert sqnr(want, got) > 25

@@ -15,15 +15,19 @@ from octavo.compress.place import Placement, Sources
 from octavo.compress.ranges import Range, search
 from octavo.compress.scheme import ActivationScheme
 from octavo.engine import Session
-from octavo.ir import Graph, Node, Value
+from octavo.ir import Graph, Node, Uses, Value
 from octavo.onnx_export import export_model
 
 Function = Callable[[np.ndarray], np.ndarray]
 
 
 def functions(graph: Graph, placement: Placement) -> dict[str, Function]:
-    """Tensor -> what its readers compute of its elements ([n] -> [results, n]), where all of them are tables."""
-    sources = Sources(graph)
+    """Tensor -> what its readers compute of its elements ([n] -> [results, n]), where all of them are tables.
+
+    What an integer node writes is read from its integers by all, the model's outputs and float nodes among them.
+    """
+    sources, uses = Sources(graph), Uses(graph)
+    written = {out for node in placement.nodes for out in node.outputs}
     chains: dict[str, list[Node]] = {}
     for node in placement.nodes:
         out = node.outputs[0]
@@ -33,7 +37,9 @@ def functions(graph: Graph, placement: Placement) -> dict[str, Function]:
     found: dict[str, Function] = {}
     for name, nodes in chains.items():
         members = {id(node) for node in nodes}
-        if name in placement.readers and all(id(reader) in members for reader in placement.readers[name]):
+        readers = uses.readers.get(name, []) if name in written else placement.readers.get(name, [])
+        seen = name in written and name in uses.outputs
+        if name in placement.readers and not seen and all(id(reader) in members for reader in readers):
             found[name] = Chain(graph, name, nodes)
     return found
 

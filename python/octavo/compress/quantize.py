@@ -11,7 +11,7 @@ from octavo.compress.dynamic import quantize_dynamic
 from octavo.compress.goal import Goal, mix_of, reach
 from octavo.compress.judge import Metric
 from octavo.compress.options import Options
-from octavo.compress.prepare import check_names, prepare
+from octavo.compress.prepare import check_names, name_apart, prepare
 from octavo.compress.record import QUANTIZE, TUNE, QuantizeReport, quantize_record, tune_record
 from octavo.compress.static import start
 from octavo.compress.weight_only import weight_only
@@ -82,6 +82,7 @@ def quantize(
         work = start(graph, calibration, chosen, **how)
         result, chosen, tuned, budget = reach(work, chosen, goal, calibration, **how)
         samples = work.data.total or 0
+    name_apart(result.graph)  # a node that was written out as several gave them its name
     metadata = {QUANTIZE: quantize_record(chosen.as_dict(), result.layers)}
     if tuned is not None:
         metadata[TUNE] = tune_record(tuned)
