@@ -15,6 +15,7 @@ from onnx import helper
 
 import octavo
 from octavo.cli import main
+from octavo.compress.blocks import find_blocks
 from octavo.compress.equalize import find_pairs
 from octavo.compress.options import Options
 from octavo.compress.prepare import prepare
@@ -352,3 +353,23 @@ def test_a_range_suits_all_that_read_its_tensor() -> None:
         for name in shown:
             want, got = (octavo.Session(m).run([name], feeds[0])[0] for m in (net, report.model))
             assert sqnr(want, got) > 25
+
+
+def test_outputs_inside_a_block_are_kept_while_it_learns() -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], "conv1"),
+        node("Add", ["a", "a"], ["twice"], "add"),
+        node("Conv", ["a", "w2"], ["b"], "conv2"),
+        node("Conv", ["b", "w3"], ["y"], "conv3"),
+    ]
+    constants = {"w": normal(8, 3, 1, 1), "w2": normal(8, 8, 1, 1), "w3": normal(4, 8, 1, 1)}
+    shown = [tensor("y", ["N", 4, 5, 5]), tensor("twice", ["N", 8, 5, 5]), tensor("b", ["N", 8, 5, 5])]
+    net = model(nodes, [tensor("x", ["N", 3, 5, 5])], shown, constants)
+    feeds = drawn(2, 3, 5, 5)
+    report = octavo.quantize(net, feeds, weight_bits=4)
+    for name in ("y", "twice", "b"):
+        want, got = (octavo.Session(m).run([name], feeds[0])[0] for m in (net, report.model))
+        assert sqnr(want, got) > 15
+    graph, _ = prepare(net, 21)
+    ends = {block.exit for block in find_blocks(graph, {"x", "a", "b", "y"})}
+    assert ends == {"a", "b", "y"}

@@ -33,17 +33,21 @@ class Block:
 def find_blocks(graph: Graph, cuts: Container[str]) -> list[Block]:
     """Blocks of the operators that have gradients. cuts: tensors at which a block may begin and end.
 
-    A layer in a part that has other operators is a block of its own.
+    A layer in a part that has other operators, or an output of the model inside, is a block of its own.
     """
     found: list[Block] = []
+    outputs = graph.output_values()
     for segment in segments(graph):
-        if not all(has_gradient(graph, node) for node in segment.nodes) or len(segment.layers(graph)) > MOST:
+        inside = {out for node in segment.nodes for out in node.outputs} - {segment.exit}
+        learned = all(has_gradient(graph, node) for node in segment.nodes)
+        if not learned or inside & outputs or len(segment.layers(graph)) > MOST:
             found += singles(graph, segment, cuts)
             continue
         last = found[-1] if found else None
         if (
             last is not None
             and last.exit == segment.entry
+            and segment.entry not in outputs
             and (segment.entry not in cuts or joins(len(last.layers(graph)), len(segment.layers(graph))))
         ):
             last.nodes += segment.nodes
