@@ -22,8 +22,8 @@ from octavo.onnx_export import export_model
 
 SAMPLES = 64
 BYTES = 256 << 20  # of a block's inputs and wanted results
-VARIANTS = 16  # of a picture, at most
-ROWS = 100000  # of a block's results that are enough
+VARIANTS = 4  # of a picture, at most
+ROWS = 50000  # of a block's results that are enough
 JUDGED = 256  # samples that tell how good a block is
 SEED = 0
 
