@@ -47,7 +47,7 @@ PYTHON_FLOORS = [
         "onnx_parts",
     },
     {"plan", "lower"},
-    {"feeds", "engine", "images", "timing"},
+    {"feeds", "engine", "images", "paths", "timing"},
     {"compress"},
     {"report", "demo", "backend"},
     {"cli", "__main__"},

@@ -16,9 +16,10 @@ import pytest
 
 import octavo
 from octavo.cli import main
+from octavo.paths import check_writable
 from octavo.report.compare import compare
 from octavo.report.compare_html import compare_page
-from octavo.report.page import check_writable, html_table, page, write_page
+from octavo.report.page import html_table, page, write_page
 from octavo.report.plots import (
     BAD,
     Point,

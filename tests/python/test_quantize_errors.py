@@ -147,9 +147,14 @@ def test_channels_without_a_range(weights: str, options: dict) -> None:
 def test_outputs_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("kept")
+    read = []
+    data = (read.append(1) or sample for sample in samples(2))  # type: ignore[func-returns-value]
     for target in (tmp_path / "folder", tmp_path / "absent" / "q.onnx", tmp_path / "file" / "q.onnx"):
         with pytest.raises(octavo.IoError, match="cannot write"):
-            octavo.quantize(convnet(), samples(2), target, rounding="nearest")
+            octavo.quantize(convnet(), data, target, rounding="nearest")
+    with pytest.raises(octavo.InvalidArgument, match="path to write to"):
+        octavo.quantize(convnet(), data, 3)  # type: ignore[arg-type]
+    assert not read  # told before the work, not after it
     assert (tmp_path / "file").read_text() == "kept"
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder"]
 

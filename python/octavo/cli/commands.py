@@ -125,8 +125,9 @@ def show_progress(number: int, rounds: int) -> None:
 
 
 def explain_command(options: argparse.Namespace) -> int:
+    from octavo.paths import check_writable
     from octavo.report.explain import explain, explain_text, worst_first
-    from octavo.report.page import check_writable, write_page
+    from octavo.report.page import write_page
 
     if options.html:
         check_writable(options.html)

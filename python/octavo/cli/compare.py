@@ -45,8 +45,9 @@ def compare_command(options: argparse.Namespace) -> int:
     from octavo.cli.quantize import show_progress
     from octavo.compress.calibrate import silent
     from octavo.errors import InvalidArgument
+    from octavo.paths import check_writable
     from octavo.report.compare import compare, compare_text
-    from octavo.report.page import check_writable, write_page
+    from octavo.report.page import write_page
 
     if len(options.models) < 2:
         raise InvalidArgument("give two models or more to compare")

@@ -112,7 +112,7 @@ def quantize_command(options: argparse.Namespace) -> int:
     from octavo.compress.calibrate import silent
     from octavo.compress.quantize import quantize
     from octavo.errors import InvalidArgument
-    from octavo.report.page import check_writable
+    from octavo.paths import check_writable
 
     if options.html:
         check_writable(options.html)

@@ -33,7 +33,8 @@ def add_verify(commands: Any) -> None:
 def verify_command(options: argparse.Namespace) -> int:
     from octavo.cli.quantize import show_progress
     from octavo.compress.calibrate import silent
-    from octavo.report.page import check_writable, write_page
+    from octavo.paths import check_writable
+    from octavo.report.page import write_page
     from octavo.report.verify import verify, verify_text
 
     if options.html:

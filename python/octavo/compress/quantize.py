@@ -18,6 +18,7 @@ from octavo.compress.weight_only import weight_only
 from octavo.errors import InvalidArgument
 from octavo.images import ImageOptions
 from octavo.onnx_export import export_model, save_model
+from octavo.paths import check_writable
 
 
 def quantize(
@@ -62,6 +63,8 @@ def quantize(
     Returns a :class:`QuantizeReport`. Raises InvalidArgument, InvalidModel, Unsupported (where no mix keeps the budget,
     it names the layers that stop it) or IoError; nothing is written then, and an old output file stays as it was.
     """
+    if output is not None:
+        check_writable(output)
     chosen = Options.of(options)
     goal = Goal(max_drop, metric, labels, label_offset, tune_data, prefer, mix_of(mix), bool(tune))
     goal.check(chosen.mode)

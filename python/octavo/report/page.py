@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 
 from octavo import __version__
 from octavo.errors import IoError
@@ -83,19 +82,6 @@ def write_page(path: str, text: str) -> None:
     finally:
         if os.path.exists(beside):
             os.unlink(beside)
-
-
-def check_writable(path: str) -> None:
-    """Raises IoError before the work whose result could not be written to `path`."""
-    if Path(path).is_dir():
-        raise IoError(f"cannot write '{path}': it is a folder")
-    beside = f"{path}.tmp{os.getpid()}"
-    try:
-        with open(beside, "w", encoding="utf-8"):
-            pass
-        os.unlink(beside)
-    except OSError as e:
-        raise IoError(f"cannot write '{path}': {e.strerror or e}") from e
 
 
 def cards(figures: Iterable[tuple[str, str]]) -> str:
