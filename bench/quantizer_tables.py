@@ -23,6 +23,7 @@ GOALS = {
     "ppocr_cls": 1.0,
 }  # fmt: skip
 PER_TENSOR_GOAL = 85.5  # per cent right of mobilenet_v2
+FEW_BITS_GOALS = {"mobilenet_v2_1.0_224": 3, "efficientnet_lite0": 3, "squeezenet1.1": 2}
 RUNTIME_GOAL = 0.4  # points between the runtimes
 MEMORY_GOAL = 1.2  # the peak with many samples over the one with few
 
@@ -109,7 +110,7 @@ def every_tool(record: Record, part: str) -> Table:
                 f"{unit['seconds']:.1f}", f"{unit['cpu_seconds']:.1f}", f"{unit['peak_mb']:.0f}",
                 "yes" if not unit["checker"] else "no",
             ])  # fmt: skip
-    title = "Every tool" if part == "accuracy" else "Per-tensor weights"
+    title = {"accuracy": "Every tool", "tensor": "Per-tensor weights", "bits": "Weights of 4 bits"}[part]
     text = (
         "flips: labelled samples that only the float model, only the quantized one answers rightly; agreement: per "
         "cent of all samples with the float model's answer; SQNR of the answers in decibels; size as a share of the "
@@ -118,6 +119,9 @@ def every_tool(record: Record, part: str) -> Table:
     )
     if part == "tensor":
         text = f"One scale for all weights of a layer; octavo should keep mobilenet_v2 at {PER_TENSOR_GOAL} or more."
+    if part == "bits":
+        text = "Weights of 4 bits, activations of 8: learned roundings (the default), and each weight to its nearest."
+        text += f" {', '.join(f'{m} may lose {g:g}' for m, g in FEW_BITS_GOALS.items())} points."
     text += f" ({'; '.join(failures)}.)" if failures else ""
     heads = ["model", "tool", "accuracy", "drop", "flips", "95 %", "agreement", "SQNR", "size", "seconds", "CPU", "MB", "checker"]  # fmt: skip  # noqa: E501
     return title, text, heads, rows
@@ -171,7 +175,7 @@ def span(interval: Any) -> str:
 
 def tables(record: Record) -> list[Table]:
     """Every table that the record can fill."""
-    found = [summary(record), every_tool(record, "accuracy"), runtimes(record), every_tool(record, "tensor"), memory(record)]  # fmt: skip  # noqa: E501
+    found = [summary(record), every_tool(record, "accuracy"), runtimes(record), every_tool(record, "tensor"), every_tool(record, "bits"), memory(record)]  # fmt: skip  # noqa: E501
     return [t for t in found if t[3]]
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """octavo.quantize beside onnxruntime's quantize_static and NNCF: accuracy, time and memory, a table and QUANTIZERS.md.
 
-    python bench/quantizers.py [MODELS] [--out PREFIX] [--part accuracy,tensor,memory] [--only TEXT]
+    python bench/quantizers.py [MODELS] [--out PREFIX] [--part accuracy,tensor,bits,memory] [--only TEXT]
                                [--nncf-python PYTHON] [--budget SECONDS] [--longest SECONDS] [--again]
                                [--report]
 
@@ -39,7 +39,7 @@ from octavo.errors import Error, Unsupported
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = Path(__file__).resolve().parent / "quantizer_tools.py"
-PARTS = ("accuracy", "tensor", "memory")
+PARTS = ("accuracy", "tensor", "bits", "memory")
 RUNTIMES = ("onnxruntime", "openvino", "octavo")
 
 Record = dict[str, Any]
@@ -62,6 +62,10 @@ TEXT = [
     Tool("onnxruntime dynamic", "onnxruntime dynamic"), Tool("nncf", "nncf", (("transformer", True),)),
 ]  # fmt: skip
 PER_TENSOR = [Tool(t.name, t.worker, (*t.options, ("per_channel", False))) for t in (OCTAVO, ONNXRUNTIME[0])]
+FOUR_BITS = [
+    Tool("octavo", "octavo", (("weight_bits", 4),)),
+    Tool("octavo nearest", "octavo", (("weight_bits", 4), ("rounding", "nearest"))),
+]
 MODELS = {
     "mobilenet_v2_1.0_224": STATIC, "efficientnet_lite0": STATIC, "squeezenet1.1": STATIC,
     "mobilenet_v1_0.25_224": STATIC, "cifar10_resnet20": STATIC, "mlperf_tiny_kws_float": STATIC,
@@ -90,6 +94,8 @@ def all_units() -> dict[str, Callable[[Settings], Record]]:
     for model in TENSOR_MODELS:
         for tool in PER_TENSOR:
             found[f"tensor/{model}/{tool.name}"] = lambda s, m=model, t=tool: judged(s, m, t, "tensor-")  # type: ignore[misc]
+        for tool in FOUR_BITS:
+            found[f"bits/{model}/{tool.name}"] = lambda s, m=model, t=tool: judged(s, m, t, "bits-")  # type: ignore[misc]
     for tool in (OCTAVO, ONNXRUNTIME[0], NNCF):
         for count in (CALIBRATE, MANY):
             found[f"memory/{tool.name}/{count}"] = lambda s, t=tool, n=count: memory(s, t, n)  # type: ignore[misc]
