@@ -7,7 +7,7 @@ A node's ``domain`` tells its vocabulary: "" and other ONNX domains before conve
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -142,14 +142,6 @@ class Graph:
         for node in self.nodes:
             node.inputs = [new if name == old else name for name in node.inputs]
         self.outputs = [(public, new if value == old else value) for public, value in self.outputs]
-
-    def insert_before(self, anchor: Node, nodes: Iterable[Node]) -> None:
-        at = self.nodes.index(anchor)
-        self.nodes[at:at] = list(nodes)
-
-    def insert_after(self, anchor: Node, nodes: Iterable[Node]) -> None:
-        at = self.nodes.index(anchor) + 1
-        self.nodes[at:at] = list(nodes)
 
     def remove(self, node: Node) -> None:
         self.nodes.remove(node)

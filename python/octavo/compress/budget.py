@@ -38,7 +38,6 @@ FINAL = ("Softmax", "LogSoftmax", "Sigmoid")  # outputs are compared before thes
 NEGLIGIBLE = 1e-9
 NAMED = 5  # layers an error names
 PREFER = ("size", "speed")
-LEAST_MS = 1e-6  # what a layer saves at least, that tune found no loser
 Bits = int | str
 
 

@@ -86,8 +86,6 @@ FUNCTIONS: dict[str, Callable[[Array, Parameters], Array]] = {
     "Mish": lambda x, p: x * np.tanh(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))),
 }
 
-INTEGER_FUNCTIONS = ("Neg", "Abs", "Sign", "Relu", "Clip", "BitwiseNot")
-
 
 def _integer(fn: str, x: Array, attrs: Attributes) -> Array:
     """Neg, Abs, Sign, Relu, Clip and BitwiseNot of integers, modulo 2^bits."""
