@@ -12,8 +12,12 @@ from onnx import helper
 
 import octavo
 from octavo.cli import main
+from octavo.compress.options import Options
+from octavo.compress.prepare import prepare
 from octavo.compress.record import QUANTIZE, read_record, record_text, recorded_reasons
+from octavo.compress.static import start
 from octavo.engine import Session
+from octavo.onnx_export import export_model
 from octavo.report.bench import bench, bench_text
 from octavo.report.explain import explain, explain_text
 from octavo.report.inspect import inspect, inspect_text
@@ -53,6 +57,16 @@ def test_the_other_layers_are_what_they_are_without_it() -> None:
     for name in ("first", "head"):
         assert integers(plain, name) == integers(mixed, name)
     assert integers(plain, "project") != integers(mixed, "project")
+
+
+def test_one_calibration_serves_several_methods_and_schemes() -> None:
+    """What start() returned quantizes as often as it likes: ranges of one method are not those of another."""
+    graph, _ = prepare(convnet(), 21)
+    work = start(graph, samples(), Options())
+    for options in (Options(), Options(method="minmax"), Options(activations="int8", symmetric=True), Options()):
+        alone = start(prepare(convnet(), 21)[0], samples(), options).quantize(options)
+        got, want = (export_model(r.graph).SerializeToString() for r in (work.quantize(options), alone))
+        assert got == want, options
 
 
 def test_what_is_fused_with_a_float_layer_stays_float_too() -> None:

@@ -47,6 +47,7 @@ class Calibrated:
     """A float graph and the data that goes through it; it may be quantized any number of times, in different ways.
 
     histograms: of every tensor some way wanted to quantize. ranges: the parameters chosen for it, and by what method.
+    ranges_of: the method and the scheme that the ranges are for.
     kept: what a layer keeps of its results, in decibels, with the range chosen for its operand.
     rounded: integer weights and corrected biases, by layer and everything that decides about them.
     learning: whether weights of few bits are learned (minutes), not only rounded layer by layer.
@@ -58,6 +59,7 @@ class Calibrated:
     progress: Progress
     histograms: dict[str, Histogram] = field(default_factory=dict)
     ranges: dict[str, tuple[str, QParams]] = field(default_factory=dict)
+    ranges_of: tuple[str, ActivationScheme] | None = None
     kept: dict[str, float] = field(default_factory=dict)
     rounded: dict[Hashable, Weights] = field(default_factory=dict)
     learning: bool = True
@@ -212,6 +214,8 @@ class Calibrated:
     def calibrate(self, placement: Placement, options: Options) -> None:
         """Histograms and ranges of those tensors of the placement that have none yet."""
         scheme = options.activation_scheme
+        if self.ranges_of != (options.method, scheme):
+            self.ranges_of, self.ranges, self.kept = (options.method, scheme), {}, {}
         new = [name for name in placement.tensors if name not in self.histograms]
         if new:
             self.histograms |= collect(self.graph, self.session, new, self.data, self.progress)
