@@ -588,5 +588,10 @@ def test_a_layer_that_no_range_serves_stays_float() -> None:
     all_integers = octavo.quantize(net, samples(), least_sqnr=None)
     assert "depthwise" not in {layer.name for layer in all_integers.float_layers}
     assert sqnr(want, outputs(kept.model, fresh)) > sqnr(want, outputs(all_integers.model, fresh)) + 10
+    points = {"metric": lambda session: 0.0, "max_drop": 1.0}  # any mix will do, but for least_sqnr
+    budget = octavo.quantize(net, samples(), **points)
+    reasons = {layer.name: layer.reason for layer in budget.float_layers}
+    assert "less than least_sqnr=20" in reasons["depthwise"] and "wide" not in reasons and "last" not in reasons
+    assert not octavo.quantize(net, samples(), **points, least_sqnr=None).float_layers
     forced = octavo.quantize(net, samples(), layer_bits={"depthwise": 8})  # what is asked for by name is done
     assert "depthwise" not in {layer.name for layer in forced.float_layers}

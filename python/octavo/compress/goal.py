@@ -96,6 +96,9 @@ def reach(
             why |= tune_reasons(tuned)
             times = {t.layer: (t.integer_ms, t.float_ms) for t in tuned.layers}
         if goal.max_drop is not None:
+            work.calibrate(work.place(options), options)
+            lost = work.lost_layers(options)  # least_sqnr's, whatever the budget would allow
+            options, why = options.with_layers(dict.fromkeys(lost, FLOAT)), why | lost
             judge = make_judge(work, goal, calibration, limit, images)
             held = hold_out(work) if judge.data is work.data and len(judge.logits) >= LEAST_HELD else None
             options, kept = search(
