@@ -36,6 +36,11 @@ class ImageOptions:
     color: str = "rgb"
     interpolation: str = "bilinear"
 
+    def __post_init__(self) -> None:
+        for name, allowed in (("layout", LAYOUTS), ("color", COLORS), ("interpolation", INTERPOLATIONS)):
+            if getattr(self, name) not in allowed:
+                raise InvalidArgument(f"{name} should be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+
 
 def load_image(path: str | Path, info: TensorInfo, options: ImageOptions) -> np.ndarray:
     """One picture as a batch of one for input `info`: [1, C, H, W] or [1, H, W, C] of info.dtype.

@@ -16,6 +16,7 @@ import pytest
 
 import octavo
 from octavo.cli import main
+from octavo.images import ImageOptions
 from small_models import float_net, one_of, quantized_net, two_inputs, with_python_step
 
 X = np.linspace(-2, 2, 8, dtype=np.float32).reshape(2, 4)
@@ -218,6 +219,9 @@ def test_pictures_that_do_not_fit(picture: np.ndarray, capsys: pytest.CaptureFix
     assert "--layout" in fail(capsys, "run", "same.onnx", "--input", "picture.png")
     assert "exceeds" in fail(capsys, "run", "int8.onnx", "--input", "picture.png", "--crop", "99")
     assert "1 number or 3" in fail(capsys, "run", "int8.onnx", "--input", "picture.png", "--mean", "1,2")
+    for wrong in ({"layout": "NCHW"}, {"color": "grey"}, {"interpolation": "cubic"}):
+        with pytest.raises(octavo.InvalidArgument, match=f"{next(iter(wrong))} should be one of"):
+            ImageOptions(**wrong)
     assert "broken.png" in fail(capsys, "run", "int8.onnx", "--input", write("broken.png", b"no picture"))
 
 
