@@ -24,6 +24,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="?", metavar="MODELS")
     parser.add_argument("--out", default=str(ROOT / "bench/results/compare"), metavar="PREFIX")
-    parser.add_argument("--part", default=",".join(PARTS), type=parts, metavar="PART[,PART]", help=", ".join(PARTS))
+    parser.add_argument(
+        "--part", default=",".join(PARTS), type=several(PARTS), metavar="PART[,PART]", help=", ".join(PARTS)
+    )
     parser.add_argument("--only", default="", metavar="TEXT", help="units whose name holds TEXT")
     parser.add_argument("--quick", action="store_true", help="3 short rounds: figures to look at, not to quote")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="start no unit after that; run again to go on")
@@ -163,12 +166,17 @@ def main() -> int:
     return 0
 
 
-def parts(text: str) -> list[str]:
-    found = text.split(",")
-    for part in found:
-        if part not in PARTS:
-            raise argparse.ArgumentTypeError(f"{part!r} is none of {', '.join(PARTS)}")
-    return found
+def several(allowed: Sequence[str]) -> Callable[[str], list[str]]:
+    """An argparse type: names of `allowed` with commas between them."""
+
+    def parsed(text: str) -> list[str]:
+        found = text.split(",")
+        for part in found:
+            if part not in allowed:
+                raise argparse.ArgumentTypeError(f"{part!r} is none of {', '.join(allowed)}")
+        return found
+
+    return parsed
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 import quantizer_tables
-from compare import commit, machine, model_folder, read, write
+from compare import commit, machine, model_folder, read, several, write
 from judge import Judgement, accuracy, answers, packed, right
 from listed import CALIBRATE, Listed, listed_models
 from octavo.errors import Error, Unsupported
@@ -244,7 +244,9 @@ def main() -> int:
     parser.add_argument("models", nargs="?", metavar="MODELS")
     parser.add_argument("--out", default=str(ROOT / "bench/results/quantizers"), metavar="PREFIX")
     parser.add_argument("--work", default=str(ROOT / "build/bench-quantizers"), metavar="FOLDER", help="what is made on the way")  # fmt: skip  # noqa: E501
-    parser.add_argument("--part", default=",".join(PARTS), type=parts, metavar="PART[,PART]", help=", ".join(PARTS))
+    parser.add_argument(
+        "--part", default=",".join(PARTS), type=several(PARTS), metavar="PART[,PART]", help=", ".join(PARTS)
+    )
     parser.add_argument("--only", default="", metavar="TEXT", help="units whose name holds TEXT")
     parser.add_argument("--nncf-python", metavar="PYTHON", help="the interpreter that has nncf")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="start no unit after that; run again to go on")
@@ -266,14 +268,6 @@ def main() -> int:
     if left:
         print(f"{left} units are left; run the same command again to go on.", file=sys.stderr)
     return 0
-
-
-def parts(text: str) -> list[str]:
-    found = text.split(",")
-    for part in found:
-        if part not in PARTS:
-            raise argparse.ArgumentTypeError(f"{part!r} is none of {', '.join(PARTS)}")
-    return found
 
 
 if __name__ == "__main__":
