@@ -19,6 +19,7 @@ from octavo.report.explain_html import html_page
 from octavo.report.plots import axis_top
 from octavo.report.reasons import reasons
 from small_models import float_net, quantized_net, with_python_step
+from small_transformer import transformer
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 PARAMETERS = "float s = {0.05}, uint8 z = {128}, float t = {0.01}, int8 o = {0}"
@@ -82,6 +83,17 @@ def test_share_of_the_peak(folder: Path, isa: str) -> None:
         assert report["peak"]["int8"]["instruction"]
         assert conv["peak_share"] == pytest.approx(conv["gmacs_per_s"] / peak, abs=0.002)
         assert conv["lost_us"] == pytest.approx(conv["us"] - conv["macs"] / peak / 1e3, abs=0.01)
+
+
+def test_float_products_are_held_to_the_float_peak(folder: Path) -> None:
+    """Attention and recurrent steps too, not only those named Conv and MatMul."""
+    onnx.save(transformer(), "encoder.onnx")
+    rows = explain("encoder.onnx", threads=1, rounds=2, dims=[("N", 1), ("L", 12)])
+    peak = rows["peak"]["float"]["gmacs_per_s"]
+    products = [r for r in rows["layers"] if r["macs"]]
+    assert {r["op"] for r in products} == {"Attention", "MatMul"}
+    for r in products:
+        assert r["peak_share"] == pytest.approx(r["gmacs_per_s"] / peak, abs=0.002)
 
 
 def test_peaks() -> None:

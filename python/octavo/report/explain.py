@@ -18,14 +18,13 @@ from octavo.errors import InvalidArgument
 from octavo.feeds import TYPES
 from octavo.report.bench import random_feeds
 from octavo.report.inspect import checked_dims
-from octavo.report.reasons import kind_of, reasons
+from octavo.report.reasons import INTEGER, kind_of, reasons
 from octavo.report.table import count, size, table
 
 WARM_UP_S = 0.1
 PEAK_TRIALS = 4
 BATCH_S = 0.003  # runs between two readings of the profile
 MANY = 4  # entries that are told one by one where they share a reason
-FLOAT_PRODUCTS = ("Conv", "ConvTranspose", "MatMul")
 
 
 def explain(
@@ -124,7 +123,7 @@ def layer_rows(
     rows = []
     for number, (known, profiled, taken, step) in enumerate(zip(steps, session.profile(), us, session.plan.steps)):
         family, level, tile = kernel_parts(known.kernel, session.isa) if profiled.calls else ("not run", "", "")
-        product = "float" if known.op in FLOAT_PRODUCTS else "int8"
+        product = "int8" if known.op in INTEGER else "float"
         peak = peaks[product]["gmacs_per_s"] if known.macs else 0.0
         rate = known.macs / taken / 1e3 if taken > 0 else 0.0
         moved = sum(octets.get(v, 0) for v in {*step["inputs"], *step["outputs"]} if v >= 0)
